@@ -1,0 +1,1 @@
+"""The response cache: keys, storage, and one upstream call for identical calls in flight."""

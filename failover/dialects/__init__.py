@@ -1,0 +1,1 @@
+"""Wire formats: values to bytes and bytes to values, without I/O."""

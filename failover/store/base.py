@@ -1,0 +1,216 @@
+"""Where the state of the gates lives, and the four things that are asked of it.
+
+``admit`` asks every gate of one target at once (switched off? breaker, limiter, concurrency, budgets): all of
+them take what the attempt needs and a ``Lease`` comes back, or none takes anything and a ``Rejection`` says why.
+``settle`` gives the lease back with what really happened; ``abandon`` gives it back when nothing was learned.
+Both are idempotent, in any order.  A lease that nobody gives back expires by itself at ``expires``: its place is
+freed, its money is charged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, NamedTuple, Protocol
+
+from failover.failures import Scope
+from failover.settings import Budget, CircuitBreaker, RateLimit
+
+
+class Now(NamedTuple):
+    """A moment on both clocks: ``mono`` for durations, ``wall`` (epoch seconds) for periods and stated resets."""
+
+    mono: float
+    wall: float
+
+
+@dataclass(frozen=True, slots=True)
+class Gates:
+    """The rules of one target.  ``credential`` names the key (a salted fingerprint, never the key)."""
+
+    target: str
+    credential: str
+    model: str
+    breaker: CircuitBreaker
+    limits: RateLimit
+    reenable_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """A budget it falls under; ``scope`` names the counter (``all``, ``target:NAME``, ``label:user=alice``)."""
+
+    scope: str
+    budget: Budget
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What one attempt wants.  ``cost``: worst case in nano-dollars.  ``ttl``: seconds the lease lasts."""
+
+    gates: Gates
+    input_tokens: int
+    output_tokens: int
+    cost: int
+    charges: tuple[Charge, ...]
+    ttl: float
+    ticket: Ticket
+
+
+class Reason(StrEnum):
+    """Why nothing was sent."""
+
+    DISABLED = "disabled"
+    CIRCUIT_OPEN = "circuit_open"
+    RATE_LIMITED = "rate_limited"
+    CONCURRENCY = "concurrency"
+    OVER_LIMIT = "over_limit"  # larger than the whole window: never fits
+    BUDGET_SPENT = "budget_spent"  # does not fit any more in this period
+    BUDGET_PENDING = "budget_pending"  # would fit if others' reservations were given back
+    INCAPABLE = "incapable"
+    STORE_LOST = "store_lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """``retry_at``: monotonic moment at which it may be worth asking again, None if unknown or never.
+
+    ``line`` names the queue to stand in when the caller may wait for it; None: waiting is not allowed
+    (an open circuit, a disabled target, a spent budget).
+    """
+
+    target: str
+    reason: Reason
+    detail: str = ""
+    retry_at: float | None = None
+    line: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A place taken in every gate.  ``generation`` is the breaker's at admission; ``probe`` marks a half-open trial."""
+
+    id: str
+    ask: Ask
+    admitted: Now
+    expires: float
+    generation: int
+    probe: bool
+    period: tuple[str, ...] = ()  # the period key of each charge, in order: charged where it was reserved
+
+
+@dataclass(frozen=True, slots=True)
+class RateHint:
+    """What rate-limit headers said, on our clock: amounts, and seconds until they are whole again.  None: not said."""
+
+    limit_requests: int | None = None
+    remaining_requests: int | None = None
+    reset_requests: float | None = None
+    limit_tokens: int | None = None
+    remaining_tokens: int | None = None
+    reset_tokens: float | None = None
+    requests_window: float = 60.0  # 86,400 where the provider counts requests by the day
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """How an attempt ended, as far as the gates care.
+
+    succeeded: True, False, or None for nobody's failure (a caller's mistake, a content filter).
+    blamed: the failure counts against the breaker.
+    latency: seconds to the first content; None where there was none.
+    input_tokens, output_tokens: real figures, None where unknown (the estimate stands).
+    cost: nano-dollars really spent; None charges the reservation.
+    pause: seconds the target must not be sent to (Retry-After); slow_down: lower its own rate too.
+    disable: scope to switch off, until the wall-clock moment ``until`` (None: by hand), for ``detail``.
+    """
+
+    succeeded: bool | None
+    blamed: bool = False
+    latency: float | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cost: int | None = None
+    pause: float | None = None
+    slow_down: bool = False
+    disable: Scope | None = None
+    until: float | None = None
+    detail: str = ""
+    hint: RateHint | None = None
+
+
+class Ticket:
+    """A call's place in the waiting lines; made once per call, so that order of arrival is order of service.
+
+    The driver sets ``wake``; the store calls it, outside its locks, when it is this ticket's turn to ask again.
+    A wake that comes before ``wake`` is set is remembered in ``woken``.
+    """
+
+    __slots__ = ("number", "wake", "woken")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.woken = False
+        self.wake: Callable[[], None] | None = None
+
+    def notify(self) -> None:
+        self.woken = True
+        if self.wake is not None:
+            self.wake()
+
+
+@dataclass(frozen=True, slots=True)
+class TargetState:
+    """One target, as plain data for status pages."""
+
+    target: str
+    state: str  # closed, open, half_open, disabled
+    until: float | None = None  # monotonic
+    consecutive_failures: int = 0
+    in_flight: int = 0
+    waiting: int = 0
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetState:
+    """One budget counter in nano-dollars.  ``resets_at`` is a wall-clock moment, None for ``total``."""
+
+    scope: str
+    limit: int
+    spent: int
+    reserved: int
+    resets_at: float | None
+
+    @property
+    def left(self) -> int:
+        return self.limit - self.spent - self.reserved
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    targets: tuple[TargetState, ...] = ()
+    budgets: tuple[BudgetState, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Store(Protocol):
+    """Threads and event loops may call any of these at once; none of them blocks for longer than its own short lock."""
+
+    def ticket(self) -> Ticket: ...
+    def admit(self, ask: Ask, now: Now) -> Lease | Rejection: ...
+    def first_content(self, lease: Lease, now: Now) -> None:
+        """The attempt answers: a probe is decided, the limiter's entry ages from here."""
+
+    def settle(self, lease: Lease, result: Settlement, now: Now) -> None: ...
+    def abandon(self, lease: Lease, cost: int, now: Now) -> None: ...
+    def renew(self, lease: Lease, expires: float, now: Now) -> None: ...
+    def line_up(self, ticket: Ticket, lines: Sequence[str], now: Now) -> None:
+        """Stand in these lines until ``leave``; an admitted ticket leaves by itself."""
+
+    def leave(self, ticket: Ticket, now: Now) -> None: ...
+    def enable(self, gates: Gates, now: Now) -> None:
+        """Switch a target's credential (and model) on again and close its breaker."""
+
+    def snapshot(self, gates: Sequence[Gates], charges: Sequence[Charge], now: Now) -> Snapshot: ...
