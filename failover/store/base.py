@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
-from failover.failures import Scope
+from failover.failures import RateHint, Scope
 from failover.settings import Budget, CircuitBreaker, RateLimit
 
 
@@ -98,19 +98,6 @@ class Lease:
     generation: int
     probe: bool
     period: tuple[str, ...] = ()  # the period key of each charge, in order: charged where it was reserved
-
-
-@dataclass(frozen=True, slots=True)
-class RateHint:
-    """What rate-limit headers said, on our clock: amounts, and seconds until they are whole again.  None: not said."""
-
-    limit_requests: int | None = None
-    remaining_requests: int | None = None
-    reset_requests: float | None = None
-    limit_tokens: int | None = None
-    remaining_tokens: int | None = None
-    reset_tokens: float | None = None
-    requests_window: float = 60.0  # 86,400 where the provider counts requests by the day
 
 
 @dataclass(frozen=True, slots=True)
