@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from failover.types import RateHint as RateHint  # read here, defined where answers carry it
+
 Scope = Literal["credential", "model"]
 
 
@@ -29,16 +31,3 @@ class Verdict:
     cool_down: bool = False
     disable: Scope | None = None
     billed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class RateHint:
-    """What rate-limit headers said, on our clock: amounts, and seconds until they are whole again.  None: not said."""
-
-    limit_requests: int | None = None
-    remaining_requests: int | None = None
-    reset_requests: float | None = None
-    limit_tokens: int | None = None
-    remaining_tokens: int | None = None
-    reset_tokens: float | None = None
-    requests_window: float = 60.0  # 86,400 where the provider counts requests by the day

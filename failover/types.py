@@ -271,6 +271,19 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True)
+class RateHint:
+    """What rate-limit headers said, on our clock: amounts, and seconds until they are whole again.  None: not said."""
+
+    limit_requests: int | None = None
+    remaining_requests: int | None = None
+    reset_requests: float | None = None
+    limit_tokens: int | None = None
+    remaining_tokens: int | None = None
+    reset_tokens: float | None = None
+    requests_window: float = 60.0  # 86,400 where the provider counts requests by the day
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What a model said, as a value.  ``message`` is the assistant turn, ready to be sent back.
 
@@ -286,6 +299,7 @@ class Answer:
     model: str = ""
     id: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)
+    hint: RateHint | None = field(default=None, compare=False, repr=False)
 
 
 class Kind(StrEnum):
@@ -360,6 +374,7 @@ class Failure:
     partial: Answer | None = None
     sent: bool = True
     should_retry: bool | None = None
+    hint: RateHint | None = field(default=None, compare=False, repr=False)
     cause: BaseException | None = field(default=None, compare=False, repr=False)
 
 

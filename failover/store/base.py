@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
-from failover.failures import RateHint, Scope
+from failover.failures import Scope
 from failover.settings import Budget, CircuitBreaker, RateLimit
+from failover.types import RateHint
 
 
 class Now(NamedTuple):
@@ -47,7 +48,11 @@ class Charge:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What one attempt wants.  ``cost``: worst case in nano-dollars.  ``ttl``: seconds the lease lasts."""
+    """What one attempt wants.  ``cost``: worst case in nano-dollars.  ``ttl``: seconds the lease lasts.
+
+    ``patience``: seconds in which first content is due; a probe that is silent for longer loses its place.
+    ``bound``: an upper bound on input tokens, for whoever settles; the gates do not look at it.
+    """
 
     gates: Gates
     input_tokens: int
@@ -56,6 +61,8 @@ class Ask:
     charges: tuple[Charge, ...]
     ttl: float
     ticket: Ticket
+    bound: int = 0
+    patience: float = 60.0
 
 
 class Reason(StrEnum):
