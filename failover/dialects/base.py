@@ -58,12 +58,17 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Wire:
-    """A request as it leaves: ``path`` goes after the base URL; ``notes`` says what was dropped or clamped, and why."""
+    """A request as it leaves: ``path`` goes after the base URL; ``notes`` says what was dropped or clamped, and why.
+
+    ``tool_names`` holds the tools whose names the wire could not take: name on the wire → the caller's own.  Whoever
+    sends the wire gives what comes back its names again (``replay.with_own_names``).
+    """
 
     path: str
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    tool_names: Mapping[str, str] = field(default_factory=dict)
 
 
 class Decoder(Protocol):
