@@ -8,60 +8,31 @@ Times are seconds, money is US dollars, rates are per minute.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import KW_ONLY
+from datetime import date
 from decimal import Decimal
-from typing import Annotated, Any, Literal, TypeVar, cast, dataclass_transform
+from itertools import pairwise
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from annotated_types import Ge, Gt, Le, MinLen
-from pydantic import ConfigDict, Field, SecretStr, ValidationError
-from pydantic.dataclasses import dataclass as pydantic_dataclass
+from pydantic import Field, SecretStr
 
+from failover._checked import refuse_credential, says, settings, without_userinfo
 from failover.errors import ConfigurationError
 
-T = TypeVar("T")
-
-
-@dataclass_transform(frozen_default=True, field_specifiers=(Field,))
-def settings(cls: type[T]) -> type[T]:
-    """A frozen pydantic dataclass whose constructor raises ``ConfigurationError``."""
-    config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
-    built = pydantic_dataclass(cls, frozen=True, config=config)
-    checked = built.__init__
-    names = tuple(field.name for field in fields(built))
-
-    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807  # it becomes the class's own
-        try:
-            checked(self, *args, **kwargs)
-        except ValidationError as error:
-            raise ConfigurationError(explain(cls.__name__, error, names)) from None
-
-    built.__init__ = __init__  # type: ignore[method-assign]  # wraps pydantic's own
-    return cast(type[T], built)
-
-
-def explain(what: str, error: ValidationError, positions: tuple[str, ...] = ()) -> str:
-    """Pydantic's findings as sentences that name field, value and remedy; secrets are never shown.
-
-    ``positions`` names the positional arguments, which pydantic only numbers.
-    """
-    return "; ".join(_sentence(what, finding, positions) for finding in error.errors(include_url=False))
-
-
-def _sentence(what: str, finding: Any, positions: tuple[str, ...]) -> str:
-    first, *rest = finding["loc"] or ("",)
-    head = positions[first] if isinstance(first, int) and first < len(positions) else first
-    field = ".".join(str(part) for part in (head, *rest))
-    secret = "key" in field or finding["type"] in ("missing", "missing_argument")
-    value = "" if secret else f" = {finding['input']!r}"
-    return f"{what}: {field}{value}: {finding['msg']}"
-
-
-Positive = Annotated[float, Gt(0)]
-NotNegative = Annotated[float, Ge(0)]
-Count = Annotated[int, Ge(1)]
-Share = Annotated[float, Gt(0), Le(1)]
-Dollars = Annotated[Decimal, Ge(0)]
+Positive = Annotated[float, Gt(0), says("a number > 0")]
+NotNegative = Annotated[float, Ge(0), says("a number >= 0")]
+Count = Annotated[int, Ge(1), says("a whole number >= 1")]
+CountOrZero = Annotated[int, Ge(0), says("a whole number >= 0")]
+Share = Annotated[float, Gt(0), Le(1), says("a number > 0 and <= 1")]
+ShareOrZero = Annotated[float, Ge(0), Le(1), says("a number from 0 to 1")]
+Minute = Annotated[int, Ge(0), Le(1440), says("minutes after midnight UTC, a whole number from 0 to 1440")]
+Weekday = Annotated[int, Ge(0), Le(6), says("a whole number from 0 (Monday) to 6 (Sunday)")]
+if TYPE_CHECKING:
+    Dollars = Decimal | float  # what may be written; it is kept as a Decimal
+else:
+    Dollars = Annotated[Decimal, Ge(0), Le(10**9), says("a finite amount in US dollars, >= 0")]
 
 
 # ------------------------------------------------------------------ prices
@@ -71,46 +42,84 @@ Dollars = Annotated[Decimal, Ge(0)]
 class Tier:
     """Prices of a whole request once its input exceeds ``above`` tokens (a cliff, as the vendors bill it)."""
 
-    above: Count
+    above: CountOrZero
     input: Dollars
     output: Dollars
+    _: KW_ONLY
     cache_read: Dollars | None = None
     cache_write: Dollars | None = None
+    cache_write_1h: Dollars | None = None
 
 
 @settings
 class Hours:
-    """Prices that hold from ``start`` to ``end`` (minutes after midnight UTC) on ``weekdays`` (Monday = 0)."""
+    """Prices that hold from ``start`` to ``end`` (minutes after midnight UTC) on ``weekdays`` (Monday = 0).
 
-    start: Annotated[int, Ge(0), Le(1440)]
-    end: Annotated[int, Ge(0), Le(1440)]
+    ``start`` is inside, ``end`` is not.  Hours that cross midnight are written as two.
+    """
+
+    start: Minute
+    end: Minute
     input: Dollars
     output: Dollars
+    _: KW_ONLY
     cache_read: Dollars | None = None
     cache_write: Dollars | None = None
-    weekdays: frozenset[int] = frozenset(range(7))
+    cache_write_1h: Dollars | None = None
+    weekdays: frozenset[Weekday] = frozenset(range(7))
+
+    def __post_init__(self) -> None:
+        if self.start >= self.end:
+            raise ConfigurationError(
+                f"Hours: start = {self.start}, end = {self.end}: write a start before the end;"
+                " hours that cross midnight are two"
+            )
+
+    def overlaps(self, other: Hours) -> bool:
+        return bool(self.weekdays & other.weekdays) and self.start < other.end and other.start < self.end
 
 
 @settings
 class Price:
     """US dollars per million tokens.
 
-    ``cache_read`` and ``cache_write`` default to the input price, ``cache_write_1h`` to ``cache_write``.
-    ``tiers`` are sorted by ``above``; ``hours`` win over the base price.
+    cache_read, cache_write, audio_input: default to the input price; cache_write_1h to cache_write; audio_output to
+        the output price.
+    tiers: prices of long requests, by ascending ``above``; the highest one that is exceeded holds for the whole
+        request, and wins over ``hours``.
+    hours: prices at certain hours; elsewhere the base price holds.
+    services: prices under another service tier, by the name that the request or the answer gives it (``"priority"``,
+        ``"flex"``, ``"fast"``); other names mean this price.
+    later: prices that are already announced, by the day (UTC) from which they hold.
+    caches_unasked: the provider writes its prompt cache by itself, so that a reservation has to count the write price
+        even when no caching is asked for.
     """
 
     input: Dollars
     output: Dollars
+    _: KW_ONLY
     cache_read: Dollars | None = None
     cache_write: Dollars | None = None
     cache_write_1h: Dollars | None = None
+    audio_input: Dollars | None = None
+    audio_output: Dollars | None = None
     tiers: tuple[Tier, ...] = ()
     hours: tuple[Hours, ...] = ()
+    services: Mapping[str, Price] = Field(default_factory=dict, kw_only=True)
+    later: Mapping[date, Price] = Field(default_factory=dict, kw_only=True)
+    caches_unasked: bool = False
+
+    def __post_init__(self) -> None:
+        edges = [tier.above for tier in self.tiers]
+        if any(low >= high for low, high in pairwise(edges)):
+            raise ConfigurationError(f"Price: tiers at {edges}: write them by ascending above, each edge once")
+        if any(one.overlaps(two) for at, one in enumerate(self.hours) for two in self.hours[:at]):
+            raise ConfigurationError("Price: hours overlap: write each minute of a weekday at most once")
 
     @classmethod
     def free(cls) -> Price:
         """Of a model that costs nothing, such as one on your own machine."""
-        return cls(Decimal(0), Decimal(0))
+        return cls(0, 0)
 
 
 # ------------------------------------------------------------------- gates
@@ -122,7 +131,7 @@ class CircuitBreaker:
 
     failure_threshold: consecutive failures that are the target's own (default 5).
     recovery_timeout: seconds open before probes (default 30); doubles with jitter while probes fail, up to
-        ``max_recovery_timeout`` (default 300).
+        ``max_recovery_timeout`` (default 300, and never less than ``recovery_timeout``).
     probes: calls let through at once while half-open (default 1); as many successes close it.
     failure_rate: share of failures in ``window`` seconds that opens it too, after ``minimum_calls``; None: off.
     slow_call_rate: the same for calls whose first content took longer than ``slow_call`` seconds; None: off.
@@ -137,6 +146,10 @@ class CircuitBreaker:
     slow_call: Positive = 30.0
     window: Positive = 60.0
     minimum_calls: Count = 10
+
+    def __post_init__(self) -> None:
+        if self.max_recovery_timeout < self.recovery_timeout:
+            object.__setattr__(self, "max_recovery_timeout", self.recovery_timeout)
 
 
 @settings
@@ -168,7 +181,7 @@ class Budget:
     limit: Dollars
     per: Literal["hour", "day", "week", "month", "total"] = "day"
     timezone: str | None = None
-    per_label: str | None = None
+    per_label: Annotated[str, MinLen(1)] | None = None
     default_max_tokens: Count | None = None
 
     def __post_init__(self) -> None:
@@ -192,12 +205,12 @@ class Retry:
     budget: retries and hedges together may be this share of calls (default 0.2), plus ``floor`` per 10 s (default 10).
     """
 
-    attempts: Annotated[int, Ge(0)] = 2
+    attempts: CountOrZero = 2
     base: NotNegative = 0.5
     maximum: NotNegative = 8.0
     max_retry_after: NotNegative = 60.0
-    budget: Annotated[float, Ge(0), Le(1)] = 0.2
-    floor: Annotated[int, Ge(0)] = 10
+    budget: ShareOrZero = 0.2
+    floor: CountOrZero = 10
 
 
 @settings
@@ -253,11 +266,12 @@ class Target:
     """
 
     name: Annotated[str, MinLen(1)]
+    _: KW_ONLY
     model: str | None = None
     provider: str | None = None
     base_url: str | None = None
     dialect: DialectName | None = None
-    api_key: Any = Field(default=None, repr=False)
+    api_key: Any = Field(default=None, repr=False, kw_only=True)
     weight: Positive = 1.0
     rpm: Count | None = None
     tpm: Count | None = None
@@ -268,8 +282,8 @@ class Target:
     budget: Budget | None = None
     breaker: CircuitBreaker | None = None
     timeouts: Timeouts | None = None
-    headers: Mapping[str, str] = Field(default_factory=dict, repr=False)
-    extra_body: Mapping[str, Any] = Field(default_factory=dict)
+    headers: Mapping[str, str] = Field(default_factory=dict, repr=False, kw_only=True)
+    extra_body: Mapping[str, Any] = Field(default_factory=dict, kw_only=True)
     context_window: Count | None = None
     max_output_tokens: Count | None = None
     inputs: frozenset[Input] | None = None
@@ -278,13 +292,21 @@ class Target:
     api_version: str | None = None
     end_marker: bool = True
     reenable_after: Positive | None = None
-    attempter: Any = Field(default=None, repr=False)
+    attempter: Any = Field(default=None, repr=False, kw_only=True)
 
     def __post_init__(self) -> None:
         if isinstance(self.api_key, str):
             object.__setattr__(self, "api_key", SecretStr(self.api_key))
         elif self.api_key is not None and not isinstance(self.api_key, SecretStr) and not callable(self.api_key):
-            raise ConfigurationError("Target: api_key must be a string, a SecretStr or a function that returns one")
+            raise ConfigurationError("Target: api_key: write a string, a SecretStr or a function that returns one")
+        for field in ("name", "model", "provider"):
+            refuse_credential("Target", field, getattr(self, field))
+        if self.base_url is not None and not self.base_url.startswith(("http://", "https://")):
+            shown = without_userinfo(self.base_url)
+            raise ConfigurationError(f"Target: base_url = {shown!r}: write a URL that begins with http:// or https://")
+        for header, value in self.headers.items():
+            if not f"{header}{value}".isprintable():
+                raise ConfigurationError(f"Target: headers: {header!r} holds a line break or a control character")
 
     @property
     def limits(self) -> RateLimit:
