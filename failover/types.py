@@ -503,6 +503,7 @@ class Result:
     response: Response | None = None
     error: Exception | None = None
     trail: Trail = ()
+    elapsed: float = 0.0
 
     @property
     def content(self) -> str | None:
@@ -531,5 +532,3 @@ class Result:
     @property
     def cost(self) -> Decimal:
         return self.response.cost if self.response else Decimal(0)
-
-    elapsed: float = 0.0

@@ -1,0 +1,250 @@
+"""From what was configured to what is at work: every mistake that can be known is raised here.
+
+A target's name says its provider and model (``provider:model``) unless its fields do.  Keys come from the target,
+else from the provider's variables in the environment; they stay inside ``SecretStr`` and functions until a request
+is made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from decimal import Decimal
+from difflib import get_close_matches
+from typing import Any
+
+import httpx
+from pydantic import SecretStr
+
+from failover import prices
+from failover._http import Clients, HttpAttempter
+from failover._live import Live
+from failover.dialects.anthropic import Anthropic
+from failover.dialects.base import Dialect, Model, Provider
+from failover.dialects.chat import Chat
+from failover.dialects.providers import PROVIDERS
+from failover.dialects.responses import Responses
+from failover.errors import ConfigurationError
+from failover.facts import Facts, facts_for
+from failover.settings import Budget, CircuitBreaker, Target, Timeouts
+from failover.store.base import Charge, Gates
+
+DIALECTS: Mapping[str, Dialect] = {dialect.name: dialect for dialect in (Chat(), Responses(), Anthropic())}
+_SALT = secrets.token_bytes(16)
+
+
+def targets_of(given: Iterable[object]) -> tuple[Target, ...]:
+    """Targets from what the user wrote, each checked for its kind, all for distinct names."""
+    if isinstance(given, str | Target):
+        given = (given,)
+    targets = tuple(_target(each) for each in given)
+    if not targets:
+        raise ConfigurationError('targets = []: write at least one, such as "openai:gpt-6-luna"')
+    names = [target.name for target in targets]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigurationError(
+            f"targets: the name {twice[0]!r} is used twice; give one of them another: Target('other', model=...)"
+        )
+    return targets
+
+
+def _target(given: object) -> Target:
+    if isinstance(given, Target):
+        return given
+    if isinstance(given, str):
+        return Target(given)
+    raise ConfigurationError(
+        f"targets: {type(given).__name__} is neither a model string nor a Target; a LangChain or LlamaIndex model "
+        "becomes one with as_target(model) from langchain_failover or llamaindex_failover"
+    )
+
+
+def budgets_of(given: Budget | float | Decimal | Sequence[Budget] | None) -> tuple[Budget, ...]:
+    match given:
+        case None:
+            return ()
+        case Budget():
+            return (given,)
+        case bool() | str():
+            raise ConfigurationError(f"budget = {given!r}: write US dollars a day, or Budget(dollars, per=...)")
+        case int() | float() | Decimal():
+            return (Budget(Decimal(str(given))),)
+        case _:
+            if not all(isinstance(each, Budget) for each in given):
+                raise ConfigurationError(f"budget = {given!r}: write dollars, a Budget, or a list of Budgets")
+            return tuple(given)
+
+
+def charges_of(budgets: Sequence[Budget], scope: str) -> tuple[Charge, ...]:
+    """One counter per budget; two over the same scope and period would be one and the same."""
+    return tuple(Charge(f"{scope}:{budget.per}", budget) for budget in budgets if budget.per_label is None)
+
+
+class Builder:
+    """Makes live targets that share the orchestrator's defaults and the caller's clients."""
+
+    def __init__(
+        self,
+        breaker: CircuitBreaker,
+        timeouts: Timeouts,
+        budgeted: bool,
+        clients: Callable[[], Clients],
+        noted: Callable[[str, tuple[str, ...]], None],
+    ) -> None:
+        self._breaker = breaker
+        self._timeouts = timeouts
+        self._budgeted = budgeted
+        self._clients = clients
+        self._noted = noted
+
+    def live(self, index: int, target: Target) -> Live:
+        provider, model_id = _resolve(target)
+        facts = _facts(target, provider, model_id)
+        model = Model(model_id, provider, facts, target.api_version, target.end_marker)
+        price = target.price or prices.price_for(provider.name, model_id)
+        budgets = budgets_of(target.budget)
+        if price is None and (self._budgeted or budgets):
+            raise ConfigurationError(_no_price(target, model))
+        limits = target.limits
+        live = Live(
+            index,
+            target,
+            target.name,
+            model,
+            f"{model.author}@{target.base_url}" if target.base_url else model.author,
+            Gates(target.name, "", model_id, target.breaker or self._breaker, limits, target.reenable_after),
+            _NO_ATTEMPTER if target.attempter is None else target.attempter,
+            target.timeouts or self._timeouts,
+            price,
+            charges_of(budgets, f"target:{target.name}"),
+            limited=any((limits.tokens, limits.input_tokens, limits.output_tokens)),
+            needs_cap=provider.dialect == "anthropic",
+        )
+        if target.attempter is None:
+            self._connect(live, provider)
+        return live
+
+    def _connect(self, live: Live, provider: Provider) -> None:
+        target = live.config
+        key = _key(target, provider)
+        live.gates = replace(live.gates, credential=_fingerprint(provider, key))
+        header, form = provider.auth
+
+        def credential() -> Mapping[str, str]:
+            return {header: form.format(key=key())} if key is not None else {}
+
+        live.attempter = HttpAttempter(
+            DIALECTS[_dialect(target, provider, live.model.facts)],
+            lambda: replace(live.model, learned=live.learned) if live.learned else live.model,
+            target.base_url or provider.base_url,
+            {"Content-Type": "application/json", **provider.headers, **target.headers},
+            credential,
+            self._clients(),
+            lambda notes: self._noted(live.name, notes),
+        )
+
+
+def _resolve(target: Target) -> tuple[Provider, str]:
+    """The provider's row and the model's id."""
+    head, colon, tail = target.name.partition(":")
+    if target.attempter is not None:
+        return Provider(target.provider or "framework", "", "chat"), target.model or target.name
+    name = target.provider or (head if colon and (head in PROVIDERS or target.base_url) else None)
+    model = target.model or (tail if colon and name == head else None)
+    if name in PROVIDERS:
+        return PROVIDERS[name], _needed(target, model)
+    if target.base_url is not None:
+        custom = Provider(name or target.name, target.base_url, target.dialect or "chat")
+        return custom, _needed(target, model or target.name)
+    raise ConfigurationError(_unknown(target, name or head))
+
+
+def _needed(target: Target, model: str | None) -> str:
+    if not model:
+        raise ConfigurationError(f"Target {target.name!r}: no model; write 'provider:model' or model=...")
+    return model
+
+
+def _unknown(target: Target, name: str) -> str:
+    close = get_close_matches(name, PROVIDERS, 1)
+    guess = f"did you mean {close[0]!r}? " if close else ""
+    return (
+        f"Target {target.name!r}: unknown provider {name!r}; {guess}write 'provider:model' with one of "
+        f"{', '.join(PROVIDERS)}, or give base_url=... and model=... for any compatible server"
+    )
+
+
+def _dialect(target: Target, provider: Provider, facts: Facts) -> str:
+    return target.dialect or (provider.name == "openai" and facts.wire) or provider.dialect
+
+
+def _facts(target: Target, provider: Provider, model: str) -> Facts:
+    """The table's facts, corrected by what the target says."""
+    known = facts_for(provider.name, model)
+    said: dict[str, Any] = {
+        "context_window": target.context_window,
+        "max_output_tokens": target.max_output_tokens,
+        "inputs": target.inputs,
+        "tools": target.tools,
+        "structured_output": target.structured_output,
+    }
+    return replace(known, **{name: value for name, value in said.items() if value is not None})
+
+
+def _key(target: Target, provider: Provider) -> Callable[[], str] | None:
+    """How to get the key, or None where none is needed."""
+    given = target.api_key
+    if isinstance(given, SecretStr):
+        return given.get_secret_value
+    if given is not None:
+        return lambda: _revealed(given())
+    found = next((value for name in provider.key_env if (value := os.environ.get(name))), None)
+    if found is not None:
+        return SecretStr(found).get_secret_value
+    if provider.key_env:
+        raise ConfigurationError(
+            f"Target {target.name!r}: no API key; set {' or '.join(provider.key_env)} in the environment, "
+            "or write api_key=..."
+        )
+    return None
+
+
+def _revealed(key: str | SecretStr) -> str:
+    return key.get_secret_value() if isinstance(key, SecretStr) else key
+
+
+def _fingerprint(provider: Provider, key: Callable[[], str] | None) -> str:
+    """Names a credential without revealing it: a keyed hash, salted anew in every process."""
+    secret = key() if key is not None else ""
+    return f"{provider.name}#{hashlib.blake2b(secret.encode(), digest_size=8, key=_SALT).hexdigest()}"
+
+
+def _no_price(target: Target, model: Model) -> str:
+    return (
+        f"Target {target.name!r}: no price is known for {model.author}, so a budget cannot be kept; write "
+        "price=Price(input=..., output=...) in dollars per million tokens, or price=Price.free()"
+    )
+
+
+class _Unreachable:
+    """Stands where an attempter will be; never called."""
+
+
+_NO_ATTEMPTER: Any = _Unreachable()
+
+
+def clients_maker(
+    client: httpx.Client | None, async_client: httpx.AsyncClient | None, http2: bool, made: list[Clients]
+) -> Callable[[], Clients]:
+    """Makes one pool per target, and remembers them so that they can be closed."""
+
+    def make() -> Clients:
+        clients = Clients(client, async_client, http2)
+        made.append(clients)
+        return clients
+
+    return make

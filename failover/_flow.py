@@ -1,0 +1,604 @@
+"""The life of one call, without any I/O.
+
+``Call.run`` is a generator.  It yields what it wants done and is sent what happened:
+
+    Attempt   make one attempt        ◄── FIRST_CONTENT (streams only, answered by CONTINUE), then the Outcome
+    Sleep     let time pass           ◄── None
+    Wait      until woken or late     ◄── None
+
+and it returns the ``Response`` or raises a ``FailoverError``.  Drivers end it early with ``throw``, never ``close``:
+every lease is settled in a ``finally``.  All it knows of time is the ``now`` it is given, so the same code serves
+threads, event loops and simulated time.
+
+Every candidate has a moment at which it may be asked (again): at once while untried, after a backoff when its
+failure allows a retry, when its line moves up if a gate asked to wait, never if it is out.  The call asks whoever
+is ready, waits for the earliest when nobody is, and ends when nobody ever will be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import count
+from math import inf
+from typing import Any, Final
+
+from failover import events, tokens
+from failover._ledger import Ledger, Produced
+from failover._live import Live
+from failover._resume import continuation, resumable
+from failover._routing import OPTIMISTIC, Random, Router, incapable, needs
+from failover._shaper import Shaper
+from failover.attempter import Job
+from failover.cache.flight import Flight, Flights, Key
+from failover.cache.key import digest
+from failover.cache.memory import ResponseCache
+from failover.dialects.params import adapt
+from failover.errors import (
+    AllTargetsFailed,
+    BadRequest,
+    BudgetExceeded,
+    CircuitOpen,
+    ContentFiltered,
+    ContextOverflow,
+    FailoverError,
+    Incapable,
+    ProviderError,
+    RateLimited,
+    Rejected,
+    StoreUnavailable,
+    StreamInterrupted,
+    TargetDisabled,
+)
+from failover.failures import VERDICTS
+from failover.rules.retry import backoff
+from failover.settings import Retry
+from failover.store.base import Ask, Lease, Now, Reason, Rejection, Store
+from failover.types import Answer, Failure, Kind, Outcome, Request, Response, Step, Usage
+
+
+@dataclass(slots=True)
+class Core:
+    """What all calls of one orchestrator share."""
+
+    lives: tuple[Live, ...]
+    router: Router
+    store: Store
+    ledger: Ledger
+    cache: ResponseCache | None
+    namespace: str
+    flights: Flights
+    retry: Retry
+    now: Callable[[], Now]
+    random: Random
+    deadline: float = 600.0
+    max_wait: float = 60.0
+    resume: bool = False
+    pass_filtered: bool = False
+    lazy_cache: bool = False
+    emit: Callable[[events.Event], None] | None = None
+    numbers: Iterator[int] = field(default_factory=lambda: count(1))
+
+
+# --------------------------------------------------- what a flow asks for
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """Make one attempt at ``live``.  Chunks go through ``shaper`` on their way to the caller."""
+
+    live: Live
+    job: Job
+    shaper: Shaper
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Until ``ticket`` is woken, but no longer than ``seconds``."""
+
+    ticket: Any
+    seconds: float
+
+
+class Signal:
+    """A message without content."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+FIRST_CONTENT: Final = Signal("FIRST_CONTENT")
+CONTINUE: Final = Signal("CONTINUE")
+
+Command = Attempt | Sleep | Wait | Signal
+Event = Outcome | Signal | None
+Flow = Generator[Command, Event, Response]
+
+
+# ------------------------------------------------------------ candidates
+
+
+@dataclass(slots=True, eq=False)
+class Candidate:
+    """A target within one call.  ``ready`` is the monotonic moment at which it may be asked; inf: only if woken."""
+
+    live: Live
+    ready: float = 0.0
+    line: str | None = None
+    out: bool = False
+    retries: int = 0
+    adapted: bool = False
+    request: Request | None = None
+    error: FailoverError | None = None
+    kind: Kind | None = None
+
+    def rest(self, error: FailoverError, until: float, line: str | None = None) -> None:
+        self.error, self.ready, self.line = error, until, line
+
+    def leave(self, error: FailoverError) -> None:
+        self.error, self.out, self.line = error, True, None
+
+    def capped(self, asked: Request) -> bool:
+        """An output cap was sent that the caller did not set."""
+        return asked.max_tokens is None and self.request is not None and self.request.max_tokens is not None
+
+
+REJECTED: dict[Reason, type[Rejected]] = {
+    Reason.DISABLED: TargetDisabled,
+    Reason.CIRCUIT_OPEN: CircuitOpen,
+    Reason.RATE_LIMITED: RateLimited,
+    Reason.CONCURRENCY: RateLimited,
+    Reason.OVER_LIMIT: RateLimited,
+    Reason.BUDGET_SPENT: BudgetExceeded,
+    Reason.BUDGET_PENDING: BudgetExceeded,
+    Reason.INCAPABLE: Incapable,
+    Reason.STORE_LOST: StoreUnavailable,
+}
+
+STOPS: dict[Kind, type[ProviderError]] = {
+    Kind.CONTENT_FILTER: ContentFiltered,
+    Kind.CONTEXT_OVERFLOW: ContextOverflow,
+    Kind.BAD_REQUEST: BadRequest,
+    Kind.TOO_LARGE: ContextOverflow,
+}
+
+
+class Call:
+    """One call on its way: the state that lives as long as the call, and the steps of its life."""
+
+    def __init__(self, core: Core, request: Request, streamed: bool) -> None:
+        self.core = core
+        self.request = request
+        self.streamed = streamed
+        self.shaper = Shaper()
+        self.number = next(core.numbers)
+        self.began = core.now()
+        self.deadline = self.began.mono + (request.deadline or core.deadline)
+        self.wait_until = inf
+        self.trail: list[Step] = []
+        self.tried: list[Candidate] = []
+        self.digest: bytes | None = None
+        self.ticket = core.store.ticket()
+        self.in_line = False
+        self.spent = 0
+        self.larger_than: int | None = None
+        self.interrupted: StreamInterrupted | None = None
+        self.authors: list[str] = []
+        self.empty: tuple[Candidate, Answer] | None = None
+
+    # ------------------------------------------------------------- phases
+
+    def run(self) -> Flow:
+        """The whole life; see the module's opening."""
+        self._tell(events.CallStarted, streamed=self.streamed, labels=self.request.labels)
+        response: Response | None = None
+        error: BaseException | None = None
+        try:
+            response = yield from self._answer()
+            return response
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            if self.in_line:
+                self.core.store.leave(self.ticket, self.core.now())
+            self._finished(response, error)
+
+    def _answer(self) -> Flow:
+        if self.core.cache is None or not self.request.cache:
+            return (yield from self._serve())
+        self.digest = digest(self.request, self.core.namespace)
+        if not self.core.lazy_cache and (hit := self._cached(self.core.lives)):
+            return hit
+        return (yield from self._together((self.digest, self.request.prefer)))
+
+    def _together(self, key: Key) -> Flow:
+        """Lead or follow the identical calls in the air."""
+        flights = self.core.flights
+        flight = flights.join(key, self.ticket, self.streamed)
+        try:
+            if flight.leader is not self.ticket:
+                yield from self._follow(flight)
+            if flight.response is not None:
+                return self._shared(flight.response)
+            response = yield from self._serve()
+            if flight.leader is self.ticket:
+                flights.land(flight, response)
+            return response
+        finally:
+            flights.leave(flight, self.ticket)
+
+    def _follow(self, flight: Flight) -> Generator[Command, Event, None]:
+        """Until the flight has landed or is ours, or its leader takes longer than a stream may pause."""
+        patience = self.core.lives[0].timeouts.between_content if flight.streamed else inf
+        until = min(self.deadline, self._now() + patience)
+        while flight.response is None and flight.leader is not self.ticket:
+            left = until - self._now()
+            if left <= 0:
+                return
+            self.ticket.woken = False
+            yield Wait(self.ticket, left)
+
+    def _serve(self) -> Flow:
+        """Ask targets until one answers."""
+        untried = self.core.router.order(self.request, self.began.mono)
+        while True:
+            candidate = self._next(untried)
+            if candidate is None:
+                if self.empty is not None and self._nobody_else():
+                    return self._respond(*self.empty)
+                yield from self._pause()
+                continue
+            if self.core.lazy_cache and (hit := self._cached((candidate.live,))):
+                return hit
+            outcome = yield from self._ask(candidate)
+            if isinstance(outcome, Answer):
+                return self._respond(candidate, outcome)
+            if outcome is not None:
+                self._failed(candidate, outcome)
+
+    # --------------------------------------------------------- candidates
+
+    def _next(self, untried: Iterator[Live]) -> Candidate | None:
+        """Whoever is ready: first those never asked, in order; then those that may be asked again."""
+        now = self._now()
+        if now >= self.deadline:
+            return None
+        for live in untried:
+            candidate = Candidate(live)
+            self.tried.append(candidate)
+            if self._capable(candidate):
+                return candidate
+        ready = [each for each in self.tried if not each.out and each.ready <= now]
+        return min(ready, key=lambda each: (each.retries, each.ready), default=None)
+
+    @cached_property
+    def wanted(self) -> frozenset[str]:
+        return needs(self.request)
+
+    @cached_property
+    def bound(self) -> int:
+        return tokens.upper_bound(self.request)
+
+    def _capable(self, candidate: Candidate) -> bool:
+        live = candidate.live
+        reason = incapable(live, self.wanted, self.bound) or self._too_small(live)
+        if reason:
+            self._pass_over(candidate, Reason.INCAPABLE, reason, None)
+            candidate.leave(Incapable(reason, live.name))
+        return not reason
+
+    def _too_small(self, live: Live) -> str:
+        """After an overflow, only a target whose window is known to be larger is worth asking."""
+        window = live.model.facts.context_window
+        if self.larger_than is None or (window is not None and window > self.larger_than):
+            return ""
+        return f"its window is not known to be larger than {self.larger_than} tokens"
+
+    def _pause(self) -> Generator[Command, Event, None]:
+        """Nobody is ready: wait for the earliest, in every line that moves, or end the call."""
+        now = self._now()
+        waiting = [each for each in self.tried if not each.out]
+        lines = [each.line for each in waiting if each.line is not None]
+        limit = self._limit(now, bool(lines))
+        earliest = min((each.ready for each in waiting), default=inf)
+        hopeless = earliest > limit and not any(each.line and each.ready == inf for each in waiting)
+        if now >= limit or hopeless:
+            raise self._exhausted()
+        seconds = min(earliest, limit) - now
+        if not lines:
+            yield Sleep(seconds)
+            return
+        self.core.store.line_up(self.ticket, lines, self.core.now())
+        self.in_line = True
+        self._tell(events.Waiting, seconds=seconds)
+        yield Wait(self.ticket, seconds)
+        self._wake(waiting)
+
+    def _limit(self, now: float, in_line: bool) -> float:
+        """The moment after which waiting makes no sense; time in lines is bounded by itself."""
+        if not in_line:
+            return self.deadline
+        if self.wait_until == inf:
+            self.wait_until = now + self.core.max_wait
+        return min(self.deadline, self.wait_until)
+
+    def _wake(self, waiting: list[Candidate]) -> None:
+        if self.ticket.woken:
+            self.ticket.woken = False
+            for each in waiting:
+                if each.line is not None:
+                    each.ready = 0.0
+
+    # ----------------------------------------------------------- attempts
+
+    def _ask(self, candidate: Candidate) -> Generator[Command, Event, Outcome | None]:
+        """Admit, attempt, settle.  None: a gate said no."""
+        live, now = candidate.live, self.core.now()
+        request = candidate.request = self._prepared(live)
+        left = self.deadline - now.mono
+        ask = self.core.ledger.ask(request, live, self.bound, left + GRACE, self.ticket)
+        admitted = self.core.store.admit(ask, now) if isinstance(ask, Ask) else ask
+        if isinstance(admitted, Rejection):
+            self._rejected(candidate, admitted)
+            return None
+        self._tell(events.AttemptStarted, target=live.name, probe=admitted.probe, reserved=admitted.ask.cost)
+        return (yield from self._attempt(live, admitted, Job(request, live.timeouts, left)))
+
+    def _prepared(self, live: Live) -> Request:
+        request = self.core.ledger.prepare(self.request, live)
+        return continuation(request, self.shaper.said, live.model) if self.authors else request
+
+    def _attempt(self, live: Live, lease: Lease, job: Job) -> Generator[Command, Event, Outcome]:
+        outcome: Outcome | None = None
+        first: float | None = None
+        live.load.in_flight += 1
+        try:
+            event = yield Attempt(live, job, self.shaper)
+            if event is FIRST_CONTENT:
+                now = self.core.now()
+                first = now.mono - lease.admitted.mono
+                self.core.store.first_content(lease, now)
+                event = yield CONTINUE
+            outcome = self._judged(event)
+            return outcome
+        finally:
+            live.load.in_flight -= 1
+            self._settle(live, lease, outcome, first)
+
+    def _judged(self, event: Event) -> Outcome:
+        """A filtered answer is a typed failure; everything else stands."""
+        assert isinstance(event, Answer | Failure)
+        if isinstance(event, Answer) and event.finish_reason == "content_filter":
+            return Failure(Kind.CONTENT_FILTER, "the provider filtered the answer", 200, partial=event)
+        return event
+
+    def _settle(self, live: Live, lease: Lease, outcome: Outcome | None, first: float | None) -> None:
+        now = self.core.now()
+        left = Produced(len(self.shaper.said.encode())) if outcome is None and first is not None else None
+        cost = self.core.ledger.settle(live, lease, outcome, first, left, now)
+        self.spent += cost
+        duration = now.mono - lease.admitted.mono
+        reason, failure = _reason(outcome)
+        started = lease.admitted.mono - self.began.mono
+        self.trail.append(Step(live.name, reason, failure.message, failure.status, started, duration))
+        self._tell(
+            events.AttemptFinished,
+            target=live.name,
+            reason=reason,
+            duration=duration,
+            status=failure.status,
+            first_content=first,
+            cost=cost,
+            detail=failure.message,
+        )
+
+    # ----------------------------------------------------------- outcomes
+
+    def _rejected(self, candidate: Candidate, rejection: Rejection) -> None:
+        self._pass_over(candidate, rejection.reason, rejection.detail, rejection.retry_at)
+        after = None if rejection.retry_at is None else max(0.0, rejection.retry_at - self._now())
+        error = REJECTED[rejection.reason](rejection.detail, candidate.live.name, after)
+        if rejection.line is None:
+            candidate.leave(error)
+        else:
+            candidate.rest(error, inf if rejection.retry_at is None else rejection.retry_at, rejection.line)
+
+    def _pass_over(self, candidate: Candidate, reason: Reason, detail: str, retry_at: float | None) -> None:
+        name, started = candidate.live.name, self._now() - self.began.mono
+        self.trail.append(Step(name, str(reason), detail, None, started, 0.0, False, retry_at))
+        self._tell(events.PassedOver, target=name, reason=str(reason), detail=detail)
+
+    def _failed(self, candidate: Candidate, failure: Failure) -> None:
+        """What a failure means for this call; raises when it must not go on."""
+        error = STOPS.get(failure.kind, ProviderError)(failure, candidate.live.name, tuple(self.trail))
+        candidate.kind = failure.kind
+        if self.shaper.committed:
+            self._interrupted(candidate, failure)
+        if self._must_stop(failure):
+            raise self.interrupted or error
+        if failure.kind is Kind.CONTEXT_OVERFLOW:
+            self._only_larger(candidate.live)
+        if failure.kind is Kind.EMPTY and failure.partial is not None:
+            self.empty = (candidate, failure.partial)
+        self._rest_or_leave(candidate, failure, error)
+
+    def _must_stop(self, failure: Failure) -> bool:
+        if failure.kind is Kind.CONTENT_FILTER:
+            return not self.core.pass_filtered
+        return not VERDICTS[failure.kind].failover
+
+    def _rest_or_leave(self, candidate: Candidate, failure: Failure, error: FailoverError) -> None:
+        if failure.kind is Kind.UNSUPPORTED_PARAMETER and self._adapts(candidate, failure):
+            candidate.rest(error, 0.0)
+        elif VERDICTS[failure.kind].retry and self._may_retry(candidate):
+            candidate.retries += 1
+            delay = backoff(self.core.retry, candidate.retries, failure.retry_after, self.core.random)
+            candidate.rest(error, self._now() + delay)
+            self._tell(events.Retrying, target=candidate.live.name, delay=delay, reason=str(failure.kind))
+        else:
+            candidate.leave(error)
+
+    def _may_retry(self, candidate: Candidate) -> bool:
+        allowed = self.core.retry.attempts if self.request.max_retries is None else self.request.max_retries
+        return candidate.retries < allowed and self.core.store.allow_retry(self.core.now())
+
+    def _adapts(self, candidate: Candidate, failure: Failure) -> bool:
+        """Learn which parameter this model refuses, and ask it once more without."""
+        learned = {} if candidate.adapted else adapt(failure, candidate.request or self.request)
+        if not learned:
+            return False
+        candidate.adapted = True
+        candidate.live.learned.update(learned)
+        self._tell(events.RequestAdjusted, target=candidate.live.name, notes=tuple(learned))
+        return True
+
+    def _only_larger(self, live: Live) -> None:
+        self.larger_than = live.model.facts.context_window or self.bound // OPTIMISTIC
+        for each in self.tried:
+            if not each.out and (reason := self._too_small(each.live)):
+                each.leave(Incapable(reason, each.live.name))
+
+    def _interrupted(self, candidate: Candidate, failure: Failure) -> None:
+        """A stream broke after something was handed on: go on from there where that is safe, or say so at once."""
+        live = candidate.live
+        partial = self.shaper.partial(failure.partial)
+        broken = replace(failure, partial=partial)
+        self.interrupted = StreamInterrupted(broken, live.name, tuple(self.trail), self.spent)
+        if not self.core.resume or not resumable(self.request, self.shaper) or self._must_stop(failure):
+            raise self.interrupted from failure.cause
+        self.authors.append(live.author)
+        self.shaper.continues()
+
+    def _respond(self, candidate: Candidate, answer: Answer) -> Response:
+        """The answer is good: keep it in the cache, and say who gave it and what it took."""
+        live = candidate.live
+        if self.interrupted is not None:
+            answer = self._joined(answer)
+        usage = answer.usage
+        response = Response(
+            answer,
+            live.name,
+            live.model.provider.name,
+            live.author,
+            cost_nano=self.spent,
+            cost_estimated=usage is None or usage.estimated,
+            latency=self._now() - self.began.mono,
+            capped=candidate.capped(self.request) and answer.finish_reason == "length",
+            resumed=tuple(self.authors),
+            trail=tuple(self.trail),
+        )
+        if self.digest is not None and self.core.cache is not None and _cacheable(response):
+            self.core.cache.put(self.digest, live.identity, answer, self._now())
+        return response
+
+    def _joined(self, answer: Answer) -> Answer:
+        """One answer of several authors; raises if the last one did not go on where the first broke off."""
+        assert self.interrupted is not None
+        if self.shaper.diverged:
+            raise self.interrupted
+        return self.shaper.joined(answer, self.interrupted.usage)
+
+    # ---------------------------------------------------------------- ends
+
+    def _cached(self, lives: tuple[Live, ...]) -> Response | None:
+        """A stored answer of one of these, as a response that costs nothing."""
+        assert self.core.cache is not None
+        if self.digest is None:
+            return None
+        hit = self.core.cache.get(self.digest, (live.identity for live in lives), self._now())
+        if hit is None:
+            return None
+        live = next(live for live in lives if live.identity == hit.identity)
+        live.tally.cached += 1
+        self._tell(events.CacheHit, target=live.name)
+        return self._free(hit.answer, live.name, live.model.provider.name, live.author)
+
+    def _shared(self, response: Response) -> Response:
+        return self._free(response.answer, response.target, response.provider, response.author)
+
+    def _free(self, answer: Answer, target: str, provider: str, author: str) -> Response:
+        """The same answer once more, under an id of its own: frameworks take equal ids for the same message."""
+        fresh = replace(answer, id=f"{answer.id}-{self.number}" if answer.id else "")
+        return Response(
+            fresh, target, provider, author, latency=self._now() - self.began.mono, cached=True, trail=tuple(self.trail)
+        )
+
+    def _nobody_else(self) -> bool:
+        """Every target that was asked answered with nothing, and none is left to ask."""
+        return all(each.out and each.kind in (Kind.EMPTY, None) for each in self.tried)
+
+    def _exhausted(self) -> FailoverError:
+        """The error to end with, from every candidate's last one."""
+        if self.interrupted is not None:
+            return self.interrupted
+        errors = [each.error for each in self.tried if each.error is not None]
+        if errors and all(isinstance(error, BudgetExceeded) for error in errors):
+            return errors[0]
+        capable = [error for error in errors if not isinstance(error, Incapable)]
+        if capable and all(isinstance(error, ContextOverflow) for error in capable):
+            return capable[0]
+        return AllTargetsFailed(errors or [self._late()], tuple(self.trail), self._retry_at())
+
+    def _late(self) -> FailoverError:
+        seconds = self.deadline - self.began.mono
+        return RateLimited(f"the deadline of {seconds:g} s passed before a target could be asked")
+
+    def _retry_at(self) -> float | None:
+        """Seconds until the earliest target may be asked again."""
+        now = self._now()
+        moments = [step.retry_at for step in self.trail if step.retry_at is not None]
+        return max(0.0, min(moments) - now) if moments else None
+
+    # ------------------------------------------------------------- helpers
+
+    def _now(self) -> float:
+        return self.core.now().mono
+
+    def _finished(self, response: Response | None, error: BaseException | None) -> None:
+        usage = response.usage if response is not None else Usage()
+        self._tell(
+            events.CallFinished,
+            duration=self._now() - self.began.mono,
+            target=response.target if response is not None else None,
+            cost=self.spent,
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            cached=response is not None and response.cached,
+            error=type(error).__name__ if error is not None else None,
+        )
+
+    def _tell(self, kind: type[events.Event], **facts: Any) -> None:
+        if self.core.emit is not None:
+            self.core.emit(kind(self._now(), self.number, **facts))
+
+
+def _reason(outcome: Outcome | None) -> tuple[str, Failure]:
+    """How a trail names an outcome, and the failure whose details it shows."""
+    if isinstance(outcome, Failure):
+        return str(outcome.kind), outcome
+    return "abandoned" if outcome is None else "ok", NO_FAILURE
+
+
+def _cacheable(response: Response) -> bool:
+    """Whole answers of one author that were not cut by a cap of ours, and have something in them."""
+    answer = response.answer
+    said = answer.message.text or answer.message.tool_calls
+    return bool(said) and not response.capped and not response.resumed and answer.finish_reason in CACHED
+
+
+CACHED = frozenset(("stop", "tool_calls", "length"))
+NO_FAILURE = Failure(Kind.UNKNOWN)
+GRACE = 30.0
+"""Seconds a lease outlives the call's deadline: time to settle before its money counts as spent."""

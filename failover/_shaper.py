@@ -1,0 +1,155 @@
+"""Decides which chunks of a stream are handed on, and remembers what was.
+
+A stream is committed by the first chunk that is handed on; before that a failure can be survived in silence.
+When a cut stream is continued by another model, its answer may start over or overlap with what the caller already
+has: ``Overlap`` trims that, so that no text is doubled.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from os.path import commonprefix
+
+from failover.types import Answer, Block, Chunk, Message, Text, Thinking, ToolCall, Usage
+
+
+class Shaper:
+    """One caller's stream, over all the attempts it takes.  ``committed`` once something was handed on."""
+
+    __slots__ = ("committed", "diverged", "overlap", "text", "tool_calls")
+
+    def __init__(self) -> None:
+        self.committed = False
+        self.diverged = False
+        self.text: list[str] = []
+        self.tool_calls = False
+        self.overlap: Overlap | None = None
+
+    @property
+    def said(self) -> str:
+        return "".join(self.text)
+
+    def feed(self, chunk: Chunk) -> Chunk | None:
+        """The chunk to hand on, or None."""
+        if self.overlap is not None and chunk.text:
+            chunk.text = self.overlap.feed(chunk.text)
+        if chunk.text:
+            self.text.append(chunk.text)
+        elif chunk.tool_calls:
+            self.tool_calls = True
+        elif not (chunk.reasoning or chunk.blocks):
+            return None
+        self.committed = True
+        return chunk
+
+    def flush(self) -> Chunk | None:
+        """What trimming still held back at the end of a stream."""
+        if self.overlap is None:
+            return None
+        rest = self.overlap.flush()
+        self.diverged = self.overlap.diverged
+        self.overlap = None
+        if not rest:
+            return None
+        self.text.append(rest)
+        return Chunk(text=rest)
+
+    def continues(self) -> None:
+        """The next chunks come from another model, asked to go on from the text so far."""
+        self.flush()
+        self.overlap = Overlap(self.said)
+
+    def partial(self, partial: Answer | None) -> Answer:
+        """What the caller has of a broken stream: its text, with the usage and ids of the last attempt."""
+        message = Message("assistant", self.said)
+        return Answer(message) if partial is None else replace(partial, message=message)
+
+    def joined(self, last: Answer, before: Usage | None) -> Answer:
+        """The whole answer of several authors: all text handed on, then the last one's tool calls."""
+        calls = last.message.tool_calls
+        message = Message("assistant", (Text(self.said), *calls))
+        usage = last.usage if before is None or last.usage is None else _sum(before, last.usage)
+        return replace(last, message=message, usage=usage)
+
+
+def _sum(one: Usage, other: Usage) -> Usage:
+    """Tokens of both; the cost is known only if both told it."""
+    counts = {name: getattr(one, name) + getattr(other, name) for name in COUNTS}
+    cost = None if one.cost is None or other.cost is None else one.cost + other.cost
+    return Usage(**counts, cost=cost, estimated=one.estimated or other.estimated)
+
+
+COUNTS = tuple(name for name in Usage.__dataclass_fields__ if name not in ("cost", "estimated"))
+
+
+class Overlap:
+    """Trims from a continuation what it repeats of ``said``.
+
+    An answer that starts over and then says something else cannot be joined to what the caller has:
+    ``diverged`` is set and nothing more comes out.
+
+    Held back is only as much as is still undecided: while the new text could be the beginning of ``said`` (an
+    answer that starts over) or of a suffix of it (one that overlaps).  A suffix counts from ``SHORTEST``
+    characters, so that a coincidence of a letter or two is not eaten.
+    """
+
+    SHORTEST = 8
+    LONGEST = 4096
+
+    def __init__(self, said: str) -> None:
+        self._said = said
+        self._held = ""
+        self._decided = not said
+        self.diverged = False
+
+    def feed(self, text: str) -> str:
+        if self._decided:
+            return "" if self.diverged else text
+        self._held += text
+        if self._undecided():
+            return ""
+        return self.flush()
+
+    def flush(self) -> str:
+        if self._decided:
+            return ""
+        self._decided = True
+        held, self._held = self._held, ""
+        self.diverged = self._starts_over(held)
+        return "" if self.diverged else held[self._repeated(held) :]
+
+    def _undecided(self) -> bool:
+        """The held text is still wholly a part of what was said, so more of it may come."""
+        held = self._held
+        if len(held) >= len(self._said):
+            return False
+        return self._said.startswith(held) or held in self._said[-self.LONGEST :]
+
+    def _starts_over(self, held: str) -> bool:
+        """It repeats the beginning for a good while, but not up to the point that was reached."""
+        return not held.startswith(self._said) and len(commonprefix((held, self._said))) >= self.SHORTEST * 4
+
+    def _repeated(self, held: str) -> int:
+        """How many characters of ``held`` the caller already has."""
+        if held.startswith(self._said):
+            return len(self._said)
+        longest = min(len(held), len(self._said), self.LONGEST)
+        sizes = range(longest, self.SHORTEST - 1, -1)
+        return next((size for size in sizes if self._said.endswith(held[:size])), 0)
+
+
+def chunks_of(answer: Answer) -> list[Chunk]:
+    """A whole answer as a stream: one chunk per block."""
+    return [_chunk(block, index) for index, block in enumerate(answer.message.content)]
+
+
+def _chunk(block: Block, index: int) -> Chunk:
+    match block:
+        case Text(text=text) if text:
+            return Chunk(text=text, index=index)
+        case Thinking(text=text, signature=None, redacted=None) if text and not block.extra:
+            return Chunk(reasoning=text, index=index)
+        case ToolCall():
+            return Chunk(tool_calls=(block,), index=index)
+        case _:
+            return Chunk(blocks=(block,), index=index)

@@ -1,0 +1,397 @@
+"""The orchestrator: four doors, and what can be asked of it between calls.
+
+``Failover`` is one live object: its breakers, limiters, budgets and cache belong to it, and every copy shares them.
+All doors take the same options (see ``CallOptions``) and run the same flow; they differ only in who waits.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Literal, Self, Unpack, cast, get_args
+
+import httpx
+
+from failover import _drive, events
+from failover._build import Builder, budgets_of, charges_of, clients_maker, targets_of
+from failover._flow import Call, Core
+from failover._http import Clients
+from failover._ledger import Ledger
+from failover._live import Live
+from failover._prompt import Prompt, request_of
+from failover._routing import Router, Strategy
+from failover.cache.flight import Flights
+from failover.cache.memory import MemoryCache
+from failover.dialects.providers import PROVIDERS
+from failover.errors import AllTargetsFailed, ConfigurationError, FailoverError, ProviderError
+from failover.facts import Facts
+from failover.settings import Budget, Cache, CircuitBreaker, Retry, Target, Timeouts
+from failover.store.base import BudgetState, Charge, Now, Store
+from failover.store.memory import MemoryStore
+from failover.types import NANO, CallOptions, Chunk, Request, Response, Result
+
+log = logging.getLogger("failover")
+
+OnStreamCut = Literal["raise", "resume"]
+OnContentFilter = Literal["raise", "next"]
+
+
+@dataclass(frozen=True, slots=True)
+class TargetStatus:
+    """A target now.  ``state``: closed, open, half_open or disabled; ``reopens_in``: seconds, where known.
+
+    ``latency`` is the mean of successful attempts in seconds; ``cost`` in US dollars.
+    """
+
+    name: str
+    model: str
+    state: str
+    reopens_in: float | None
+    in_flight: int
+    attempts: int
+    successes: int
+    failures: int
+    cached: int
+    latency: float | None
+    input_tokens: int
+    output_tokens: int
+    cost: Decimal
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetStatus:
+    """A budget now, in US dollars.  ``resets_at``: epoch seconds, None for a total."""
+
+    scope: str
+    limit: Decimal
+    spent: Decimal
+    reserved: Decimal
+    left: Decimal
+    resets_at: float | None
+
+    @classmethod
+    def of(cls, state: BudgetState) -> Self:
+        money = (Decimal(nano) / NANO for nano in (state.limit, state.spent, state.reserved, state.left))
+        return cls(state.scope, *money, state.resets_at)
+
+
+class Failover:
+    """Sends each call to one of several targets, survives their failures, and keeps within the budget.
+
+    targets: model strings (``"provider:model"``) or ``Target`` objects; at least one, with distinct names.
+    strategy: ``round_robin`` (default), ``priority``, ``weighted``, ``fastest`` or ``cheapest``.
+    budget: US dollars a day, a ``Budget``, or several; None: no limit.
+    response_cache: True (default: 1000 entries, one hour), False, or a ``Cache``.  Switch it off for sampling.
+    breaker, retry, timeouts: defaults for every target.
+    deadline: seconds a whole call may take (default 600); max_wait: seconds it may wait for limits (default 60).
+    store: where the gates' state lives: ``"memory"`` (default) or a ``Store``.
+    on_stream_cut: ``"raise"`` (default) or ``"resume"`` by another target.
+    on_content_filter: ``"raise"`` (default) or ``"next"`` target.
+    listeners: functions that are told every event.
+    client, async_client: your own httpx clients, for proxies and transports; http2: for ours.
+
+    Raises ``ConfigurationError`` when anything cannot work.
+    """
+
+    def __init__(
+        self,
+        targets: Sequence[str | Target],
+        *,
+        strategy: Strategy = "round_robin",
+        budget: Budget | float | Decimal | Sequence[Budget] | None = None,
+        response_cache: bool | Cache = True,
+        breaker: CircuitBreaker | None = None,
+        retry: Retry | None = None,
+        timeouts: Timeouts | None = None,
+        deadline: float = 600.0,
+        max_wait: float = 60.0,
+        store: Literal["memory"] | Store = "memory",
+        on_stream_cut: OnStreamCut = "raise",
+        on_content_filter: OnContentFilter = "raise",
+        listeners: Sequence[events.Listener] = (),
+        client: httpx.Client | None = None,
+        async_client: httpx.AsyncClient | None = None,
+        http2: bool = False,
+    ) -> None:
+        self._config = {name: value for name, value in locals().items() if name not in ("self", "targets")}
+        _one_of("strategy", strategy, get_args(Strategy))
+        _one_of("on_stream_cut", on_stream_cut, get_args(OnStreamCut))
+        _one_of("on_content_filter", on_content_filter, get_args(OnContentFilter))
+        _positive("deadline", deadline)
+        _positive("max_wait", max_wait)
+        self.targets = targets_of(targets)
+        self._listeners = tuple(listeners)
+        self._clients: list[Clients] = []
+        budgets = budgets_of(budget)
+        maker = clients_maker(client, async_client, http2, self._clients)
+        builder = Builder(breaker or CircuitBreaker(), timeouts or Timeouts(), bool(budgets), maker, self._noted)
+        lives = tuple(builder.live(index, target) for index, target in enumerate(self.targets))
+        self._charges = charges_of(budgets, "all")
+        self._core = self._assemble(lives, budgets, strategy, response_cache, retry or Retry(), _store(store))
+        self._core.deadline, self._core.max_wait = deadline, max_wait
+        self._core.resume = on_stream_cut == "resume"
+        self._core.pass_filtered = on_content_filter == "next"
+
+    def _assemble(
+        self,
+        lives: tuple[Live, ...],
+        budgets: tuple[Budget, ...],
+        strategy: Strategy,
+        response_cache: bool | Cache,
+        retry: Retry,
+        store: Store,
+    ) -> Core:
+        labelled = tuple(budget for budget in budgets if budget.per_label is not None)
+        ledger = Ledger(store, self._charges, labelled, self._emit)
+        cache = Cache() if response_cache is True else response_cache or None
+        return Core(
+            lives=lives,
+            router=Router(lives, strategy, random.random, ledger.estimate),
+            store=store,
+            ledger=ledger,
+            cache=MemoryCache(cache) if cache else None,
+            namespace=cache.namespace if cache else "",
+            flights=Flights(),
+            retry=retry,
+            now=_now,
+            random=random.random,
+            emit=self._emit if self._listeners else None,
+            lazy_cache=strategy == "priority",
+        )
+
+    @classmethod
+    def from_env(cls, **options: Any) -> Self:
+        """One target for each provider that has a key in the environment, with its default model.
+
+        Raises ``ConfigurationError``, naming the variables, when there is no key at all.
+        """
+        rows = [row for row in PROVIDERS.values() if row.default_model and any(map(os.environ.get, row.key_env))]
+        if not rows:
+            known = ", ".join(row.key_env[0] for row in PROVIDERS.values() if row.default_model and row.key_env)
+            raise ConfigurationError(f"no API key in the environment; set at least one of {known}")
+        return cls([f"{row.name}:{row.default_model}" for row in rows], **options)
+
+    # --------------------------------------------------------------- doors
+
+    def complete(self, prompt: Prompt, **options: Unpack[CallOptions]) -> Response:
+        """The whole answer, blocking.  Raises ``AllTargetsFailed`` and its kin (see ``failover.errors``)."""
+        return self.send(request_of(prompt, **options))
+
+    async def acomplete(self, prompt: Prompt, **options: Unpack[CallOptions]) -> Response:
+        """The whole answer, on the running event loop."""
+        return await self.asend(request_of(prompt, **options))
+
+    def stream(self, prompt: Prompt, **options: Unpack[CallOptions]) -> Iterator[Chunk]:
+        """The answer in pieces; the last chunk carries the ``Response``.  Closing it early settles what was used."""
+        return self.open(request_of(prompt, **options))
+
+    def astream(self, prompt: Prompt, **options: Unpack[CallOptions]) -> AsyncIterator[Chunk]:
+        """The answer in pieces, on the running event loop."""
+        return self.aopen(request_of(prompt, **options))
+
+    def send(self, request: Request) -> Response:
+        """``complete`` for a ready-made request."""
+        return _drive.complete(self._call(request, streamed=False).run())
+
+    async def asend(self, request: Request) -> Response:
+        """``acomplete`` for a ready-made request."""
+        return await _drive.acomplete(self._call(request, streamed=False).run())
+
+    def open(self, request: Request) -> Iterator[Chunk]:
+        """``stream`` for a ready-made request."""
+        call = self._call(request, streamed=True)
+        return _drive.stream(call.run(), call.shaper)
+
+    def aopen(self, request: Request) -> AsyncIterator[Chunk]:
+        """``astream`` for a ready-made request."""
+        call = self._call(request, streamed=True)
+        return _drive.astream(call.run(), call.shaper)
+
+    def try_complete(self, prompt: Prompt, **options: Unpack[CallOptions]) -> Result:
+        """``complete`` that never raises for what a provider or a gate did: success or error, as a value."""
+        began = time.monotonic()
+        try:
+            return _succeeded(self.complete(prompt, **options))
+        except FailoverError as error:
+            return _failed(error, began)
+
+    async def atry_complete(self, prompt: Prompt, **options: Unpack[CallOptions]) -> Result:
+        """``try_complete`` on the running event loop."""
+        began = time.monotonic()
+        try:
+            return _succeeded(await self.acomplete(prompt, **options))
+        except FailoverError as error:
+            return _failed(error, began)
+
+    def _call(self, request: Request, streamed: bool) -> Call:
+        unknown = self._core.router.unknown(request.prefer) if request.prefer else None
+        if unknown:
+            raise ConfigurationError(f"prefer: no target is called {unknown[0]!r}; there are {', '.join(self._names)}")
+        return Call(self._core, request, streamed)
+
+    # -------------------------------------------------------------- status
+
+    @property
+    def abilities(self) -> tuple[Facts, ...]:
+        """What each target can do, in the order of ``targets``."""
+        return tuple(live.model.facts for live in self._core.lives)
+
+    @property
+    def authors(self) -> tuple[str, ...]:
+        """``provider:model`` of each target, in the order of ``targets``."""
+        return tuple(live.author for live in self._core.lives)
+
+    @property
+    def budget(self) -> BudgetStatus | None:
+        """The first budget over everything, now; None without one."""
+        return next(iter(self.budgets), None)
+
+    @property
+    def budgets(self) -> tuple[BudgetStatus, ...]:
+        """Every budget with a counter: those over everything, then each target's."""
+        charges = self._charges + tuple(charge for live in self._core.lives for charge in live.charges)
+        return tuple(map(BudgetStatus.of, self._snapshot_budgets(charges)))
+
+    def spent_by(self, label: str, value: str) -> BudgetStatus | None:
+        """The budget of one label value, now; None when no budget is kept per this label."""
+        budgets = (budget for budget in budgets_of(self._config["budget"]) if budget.per_label == label)
+        charges = tuple(Charge(f"label:{label}={value}:{budget.per}", budget) for budget in budgets)
+        return next(map(BudgetStatus.of, self._snapshot_budgets(charges)), None)
+
+    def status(self) -> tuple[TargetStatus, ...]:
+        """Every target's state and figures, in order, as plain data."""
+        lives, now = self._core.lives, _now()
+        states = self._core.store.snapshot([live.gates for live in lives], (), now).targets
+        return tuple(_status(live, state, now) for live, state in zip(lives, states, strict=True))
+
+    def enable(self, name: str) -> None:
+        """Switch a disabled target on again and close its breaker."""
+        live = next((live for live in self._core.lives if live.name == name), None)
+        if live is None:
+            raise ConfigurationError(f"no target is called {name!r}; there are {', '.join(self._names)}")
+        self._core.store.enable(live.gates, _now())
+        self._emit(events.TargetEnabled(_now().mono, 0, name))
+
+    def _snapshot_budgets(self, charges: Sequence[Charge]) -> Sequence[BudgetState]:
+        return self._core.store.snapshot((), charges, _now()).budgets
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return tuple(target.name for target in self.targets)
+
+    # -------------------------------------------------------------- events
+
+    def _emit(self, event: events.Event) -> None:
+        for listener in self._listeners:
+            try:
+                listener(event)
+            except Exception:
+                log.exception("a listener failed at %s", type(event).__name__)
+
+    def _noted(self, target: str, notes: tuple[str, ...]) -> None:
+        log.info("%s: %s", target, "; ".join(notes))
+        self._emit(events.RequestAdjusted(_now().mono, 0, target, notes))
+
+    # ------------------------------------------------------------- the end
+
+    def close(self) -> None:
+        """Close the connections of the synchronous doors.  A client that you gave stays open."""
+        for clients in self._clients:
+            clients.close()
+
+    async def aclose(self) -> None:
+        """Close all connections of this thread's event loop, and those of the synchronous doors."""
+        for clients in self._clients:
+            await clients.aclose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.aclose()
+
+    def __copy__(self) -> Self:
+        """Itself: a copy would multiply breakers and budgets."""
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+    def __repr__(self) -> str:
+        return f"Failover([{', '.join(map(repr, self._names))}])"
+
+    def __reduce__(self) -> Any:
+        """Configuration only.  A hard budget in memory cannot be in two processes, so it refuses."""
+        if budgets_of(self._config["budget"]) or any(live.charges for live in self._core.lives):
+            raise ConfigurationError(
+                "a budget kept in memory cannot be pickled: every process would spend it anew; "
+                "build one Failover per process with its own share"
+            )
+        return _rebuild, (type(self), self.targets, self._config)
+
+
+def _rebuild(cls: type[Failover], targets: tuple[Target, ...], config: Mapping[str, Any]) -> Failover:
+    return cls(targets, **config)
+
+
+def _now() -> Now:
+    return Now(time.monotonic(), time.time())
+
+
+def _store(given: str | Store) -> Store:
+    if isinstance(given, str):
+        if given != "memory":
+            raise ConfigurationError(f"store = {given!r}: write 'memory' or an object with the Store protocol")
+        return MemoryStore()
+    return given
+
+
+def _one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ConfigurationError(f"{name} = {value!r}: write one of {', '.join(map(repr, allowed))}")
+
+
+def _positive(name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+        raise ConfigurationError(f"{name} = {value!r}: write a number of seconds above 0")
+
+
+def _succeeded(response: Response) -> Result:
+    return Result(True, response, None, response.trail, response.latency)
+
+
+def _failed(error: FailoverError, began: float) -> Result:
+    trail = error.trail if isinstance(error, AllTargetsFailed | ProviderError) else ()
+    return Result(False, None, error, trail, time.monotonic() - began)
+
+
+def _status(live: Live, state: Any, now: Now) -> TargetStatus:
+    tally = live.tally
+    return TargetStatus(
+        name=live.name,
+        model=live.author,
+        state=state.state,
+        reopens_in=None if state.until is None else max(0.0, state.until - now.mono),
+        in_flight=live.load.in_flight,
+        attempts=tally.attempts,
+        successes=tally.successes,
+        failures=tally.failures,
+        cached=tally.cached,
+        latency=tally.latency / tally.successes if tally.successes else None,
+        input_tokens=tally.input_tokens,
+        output_tokens=tally.output_tokens,
+        cost=Decimal(tally.cost) / NANO,
+        detail=cast(str, state.detail) or tally.last_error,
+    )
