@@ -29,6 +29,7 @@ from typing import Any, Literal, TypeVar
 from pydantic_core import from_json, to_json
 
 from failover.dialects.base import Model
+from failover.dialects.media import settled
 from failover.types import (
     Answer,
     Block,
@@ -67,8 +68,8 @@ class ReplayRules:
     system: ``"leading"`` gathers all system text in one first message, ``"anywhere"`` leaves it where it stands.
     merge: neighbouring messages of one role become one.
     first_user: the first turn must be the user's.
-    last: ``"any"``; ``"user"``: the model does not continue an assistant turn, so it is asked to; ``"prefill"``: it
-        does, but not after trailing white space.
+    last: ``"any"``, or ``"user"``: an assistant turn at the end is followed by a user's that asks to go on, unless the
+        model's facts say ``prefill``: then it is continued, but not after trailing white space.
     user_after_tool: a user turn may follow tool results directly; else the assistant is made to say something first.
     reasoning: own reasoning goes back (``"own"``), only where signed or sealed (``"signed"``), or never (``"drop"``).
     reasoning_with_tools: the wire wants a reasoning field beside every tool call, even an empty one (the chat
@@ -90,7 +91,7 @@ class ReplayRules:
     system: Literal["leading", "anywhere"] = "leading"
     merge: bool = True
     first_user: bool = True
-    last: Literal["any", "user", "prefill"] = "user"
+    last: Literal["any", "user"] = "user"
     user_after_tool: bool = True
     reasoning: Literal["own", "signed", "drop"] = "drop"
     reasoning_with_tools: bool = False
@@ -127,7 +128,7 @@ SIMPLE = ReplayRules()
 
 RESPONSES = ReplayRules(
     tool_id=re.compile(r"[a-zA-Z0-9_-]{1,64}"),
-    media=frozenset(("image", "document", "audio")),
+    media=frozenset(("image", "document")),
     tool_media=frozenset(("image", "document")),
     system="anywhere",
     merge=False,
@@ -148,16 +149,12 @@ ANTHROPIC = ReplayRules(
     extra_keys=frozenset(("citations", "caller", "toolset_name", "anthropic_block")),
     opaque="anthropic_block",
 )
-PREFILLED = replace(ANTHROPIC, last="prefill")
 
 _ANY = re.compile("")
 _MISTRAL_FAMILY = re.compile(r"(mis|minis|codes|devs|magis|pix|vox|mix)tral", re.I)
-_TAKES_PREFILL = re.compile(r"claude-(2|3|instant|(opus|sonnet)-4(-[015]\b|-20\d{6})|haiku-4)")
-"""Claude before 4.6 continues a trailing assistant turn; later models refuse it."""
 
 RULES: tuple[tuple[str, str, re.Pattern[str], ReplayRules], ...] = (
     # dialect, provider, model, rules: the first row that fits
-    ("anthropic", "", _TAKES_PREFILL, PREFILLED),
     ("anthropic", "", _ANY, ANTHROPIC),
     ("responses", "", _ANY, RESPONSES),
     ("chat", "mistral", _ANY, MISTRAL),
@@ -234,7 +231,8 @@ def portable(messages: Sequence[Message], model: Model, rules: ReplayRules) -> t
     told = [part for message in named for part in _told(message, message.author == model.author, rules)]
     placed = _leading_system(told) if rules.system == "leading" else told
     merged = _merged(placed, rules) if rules.merge else placed
-    return tuple(_ended(_begun(_bridged(merged, rules), rules), rules))
+    begun = _begun(_bridged(merged, rules), rules)
+    return tuple(begun if rules.last == "any" else _ended(begun, model.facts.prefill))
 
 
 # ------------------------------------------------------ calls meet results
@@ -441,10 +439,12 @@ def _plain(block: Text | Media) -> Text | Media:
 
 
 def _carried(block: Block, kinds: frozenset[MediaKind]) -> Block:
-    """Media that the wire cannot carry is at least mentioned."""
-    if isinstance(block, Media) and block.kind not in kinds:
-        return Text(f"[{block.kind} {block.name}]" if block.name else f"[{block.kind}]")
-    return block
+    """Media with its data and type in order; what the wire cannot carry is at least mentioned."""
+    if not isinstance(block, Media):
+        return block
+    if block.kind in kinds and (block.data or block.url or block.file_id):
+        return settled(block)
+    return Text(f"[{block.kind} {block.name}]" if block.name else f"[{block.kind}]")
 
 
 def _tool(message: Message, rules: ReplayRules) -> Iterator[Message]:
@@ -583,14 +583,14 @@ def _begun(messages: list[Message], rules: ReplayRules) -> list[Message]:
     return [*messages[:first], Message("user", OPENING), *messages[first:]]
 
 
-def _ended(messages: list[Message], rules: ReplayRules) -> list[Message]:
-    """A trailing assistant turn as the wire wants it; one that its maker paused mid-turn stays as it is."""
-    if rules.last == "any" or not messages or messages[-1].role != "assistant":
+def _ended(messages: list[Message], prefill: bool) -> list[Message]:
+    """A trailing assistant turn as the model wants it; one that its maker paused mid-turn stays as it is."""
+    if not messages or messages[-1].role != "assistant":
         return messages
     *before, last = messages
     *rest, block = last.content
     if not isinstance(block, Text):
         return messages
-    if rules.last == "user":
+    if not prefill:
         return [*messages, Message("user", CONTINUE)]
     return [*before, Message("assistant", [*rest, replace(block, text=block.text.rstrip())], last.author)]

@@ -1,0 +1,71 @@
+"""JSON bodies, out and in.
+
+Out: ``encode`` never fails on text; a lone surrogate, which JSON text in UTF-8 cannot hold, leaves as ``?``.
+In: ``decode`` and the readers beside it raise ``UnreadableError`` for whatever is not what a wire promises; the
+dialects turn that into a ``Failure``.  Nothing a server sends may raise anything else: see ``SHAPES``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic_core import PydanticSerializationError, from_json, to_json
+
+T = TypeVar("T")
+
+
+class UnreadableError(ValueError):
+    """What arrived is not what the wire promises; the message says what was expected where."""
+
+
+SHAPES = (ValueError, TypeError, KeyError, IndexError, AttributeError)
+"""What reading JSON of the wrong shape can raise: ``UnreadableError`` is a ``ValueError``, and so is broken JSON."""
+
+
+def encode(body: object) -> bytes:
+    try:
+        return to_json(body)
+    except (PydanticSerializationError, UnicodeEncodeError):
+        return json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
+
+
+def dumps(value: object) -> str:
+    return encode(value).decode()
+
+
+def decode(body: bytes) -> dict[str, Any]:
+    """The JSON object in ``body``."""
+    value = from_json(body)
+    if not isinstance(value, dict):
+        raise UnreadableError(f"expected a JSON object, got {type(value).__name__}")
+    return value
+
+
+def need(obj: Mapping[str, Any], key: str, kind: type[T]) -> T:
+    """``obj[key]``, which must be a ``kind``."""
+    value = obj.get(key)
+    if not isinstance(value, kind):
+        raise UnreadableError(f"expected {key} as {kind.__name__}, got {type(value).__name__}")
+    return value
+
+
+def mapping(value: object) -> dict[str, Any]:
+    """``value`` if it is an object, else an empty one: for what a wire may leave out."""
+    return value if isinstance(value, dict) else {}
+
+
+def string(value: object) -> str:
+    """``value`` if it is a string, else an empty one."""
+    return value if isinstance(value, str) else ""
+
+
+def count(value: object) -> int:
+    """A number of tokens; 0 for whatever is not one."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
+
+
+def given(obj: Mapping[str, Any], keys: tuple[str, ...]) -> dict[str, Any]:
+    """What ``obj`` holds under ``keys``, without nulls and empties."""
+    return {key: obj[key] for key in keys if obj.get(key)}
