@@ -8,7 +8,7 @@ answers and single events up to ``MAX_ANSWER`` and ``MAX_EVENT``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from failover.dialects.base import Decoder, Dialect, Model
@@ -26,7 +26,19 @@ NOTHING: list[Chunk] = []
 class Exchange:
     """Reads one answer.  ``done`` turns True when no more bytes are wanted."""
 
-    __slots__ = ("_body", "_decoder", "_dialect", "_headers", "_model", "_size", "_splitter", "_status", "_wall", "done")
+    __slots__ = (
+        "_body",
+        "_decoder",
+        "_dialect",
+        "_failure",
+        "_headers",
+        "_model",
+        "_size",
+        "_splitter",
+        "_status",
+        "_wall",
+        "done",
+    )
 
     def __init__(self, dialect: Dialect, model: Model, status: int, headers: Mapping[str, str], wall: float) -> None:
         self._dialect = dialect
@@ -37,7 +49,8 @@ class Exchange:
         self._body: list[bytes] = []
         self._size = 0
         self._decoder: Decoder | None = None
-        self._splitter: Splitter | None = None
+        self._splitter = Splitter(MAX_EVENT)
+        self._failure: Failure | None = None
         self.done = False
 
     @property
@@ -63,15 +76,14 @@ class Exchange:
 
     def feed(self, data: bytes) -> list[Chunk]:
         """A piece of a body that should be a stream; the chunks it completes."""
-        if self._decoder is not None and self._splitter is not None:
-            return self._events(self._decoder, self._splitter.feed(data))
+        if self._decoder is not None:
+            return self._events(self._decoder, self._split, data)
         self.whole(data)
         if self.failed or not (start := self._start()) or start in b"{[<":
             return NOTHING
         self._decoder = self._dialect.decoder(self._model)
-        self._splitter = Splitter(MAX_EVENT)
         held, self._body = b"".join(self._body), []
-        return self._events(self._decoder, self._splitter.feed(held))
+        return self._events(self._decoder, self._split, held)
 
     def end(self) -> Outcome:
         """The bytes ended as they should; what came of it."""
@@ -79,9 +91,9 @@ class Exchange:
 
     def last(self) -> list[Chunk]:
         """Chunks that the end of the bytes completes: of a final event without its blank line."""
-        if self._decoder is None or self._splitter is None:
+        if self._decoder is None or self._failure is not None:
             return NOTHING
-        return self._events(self._decoder, self._splitter.end())
+        return self._events(self._decoder, lambda _: self._splitter.end(), b"")
 
     def broken(self, failure: Failure) -> Outcome:
         """The bytes did not end as they should: the failure, with what had arrived.
@@ -98,18 +110,21 @@ class Exchange:
         """The first byte that is neither blank nor a byte-order mark."""
         return b"".join(self._body).lstrip(b" \t\r\n\xef\xbb\xbf")[:1]
 
-    def _events(self, decoder: Decoder, events: list[bytes]) -> list[Chunk]:
-        if len(events) == 1:
-            chunks = decoder.feed(events[0])
-        else:
-            chunks = [chunk for event in events for chunk in decoder.feed(event)]
-        if decoder.failure is not None:
-            self.done = True
+    def _split(self, data: bytes) -> list[bytes]:
+        return self._splitter.feed(data)
+
+    def _events(self, decoder: Decoder, split: Callable[[bytes], list[bytes]], data: bytes) -> list[Chunk]:
+        try:
+            chunks = [chunk for event in split(data) for chunk in decoder.feed(event)]
+        except EventTooLargeError as error:
+            self._failure = Failure(Kind.OVERSIZED, str(error), self._status, partial=decoder.partial())
+            chunks = NOTHING
+        self.done = self._failure is not None or decoder.failure is not None
         return chunks
 
     def _outcome(self) -> Outcome:
         if self._decoder is not None:
-            return self._decoder.failure or self._decoder.end()
+            return self._failure or self._decoder.failure or self._decoder.end()
         body = b"".join(self._body)
         if self.failed:
             return classify(self._status, self._headers, body[:MAX_ERROR], self._wall)

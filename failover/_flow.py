@@ -243,11 +243,11 @@ class Call:
         """Until the flight has landed or is ours, or its leader takes longer than a stream may pause."""
         patience = self.core.lives[0].timeouts.between_content if flight.streamed else inf
         until = min(self.deadline, self._now() + patience)
-        while flight.response is None and flight.leader is not self.ticket:
+        while True:
+            self.ticket.woken = False  # before looking, so that no wake is lost
             left = until - self._now()
-            if left <= 0:
+            if flight.response is not None or flight.leader is self.ticket or left <= 0:
                 return
-            self.ticket.woken = False
             yield Wait(self.ticket, left)
 
     def _serve(self) -> Flow:
@@ -353,8 +353,16 @@ class Call:
         if isinstance(admitted, Rejection):
             self._rejected(candidate, admitted)
             return None
+        self._moved(live)
         self._tell(events.AttemptStarted, target=live.name, probe=admitted.probe, reserved=admitted.ask.cost)
         return (yield from self._attempt(live, admitted, Job(request, live.timeouts, left)))
+
+    def _moved(self, live: Live) -> None:
+        """Say that the call goes on at another target than its last attempt's."""
+        last = next((step for step in reversed(self.trail) if step.sent), None)
+        if last is not None and last.target != live.name:
+            kind = events.StreamResumed if self.authors else events.FailedOver
+            self._tell(kind, source=last.target, target=live.name, reason=last.reason)
 
     def _prepared(self, live: Live) -> Request:
         request = self.core.ledger.prepare(self.request, live)
@@ -424,9 +432,13 @@ class Call:
         """What a failure means for this call; raises when it must not go on."""
         error = STOPS.get(failure.kind, ProviderError)(failure, candidate.live.name, tuple(self.trail))
         candidate.kind = failure.kind
+        if VERDICTS[failure.kind].disable is not None:
+            self._tell(events.TargetDisabled, target=candidate.live.name, detail=str(error))
+        if failure.kind is Kind.CONTENT_FILTER and not self.core.pass_filtered:
+            raise error
         if self.shaper.committed:
             self._interrupted(candidate, failure)
-        if self._must_stop(failure):
+        if not VERDICTS[failure.kind].failover:
             raise self.interrupted or error
         if failure.kind is Kind.CONTEXT_OVERFLOW:
             self._only_larger(candidate.live)
@@ -434,15 +446,10 @@ class Call:
             self.empty = (candidate, failure.partial)
         self._rest_or_leave(candidate, failure, error)
 
-    def _must_stop(self, failure: Failure) -> bool:
-        if failure.kind is Kind.CONTENT_FILTER:
-            return not self.core.pass_filtered
-        return not VERDICTS[failure.kind].failover
-
     def _rest_or_leave(self, candidate: Candidate, failure: Failure, error: FailoverError) -> None:
         if failure.kind is Kind.UNSUPPORTED_PARAMETER and self._adapts(candidate, failure):
             candidate.rest(error, 0.0)
-        elif VERDICTS[failure.kind].retry and self._may_retry(candidate):
+        elif VERDICTS[failure.kind].retry and self._may_retry(candidate, failure):
             candidate.retries += 1
             delay = backoff(self.core.retry, candidate.retries, failure.retry_after, self.core.random)
             candidate.rest(error, self._now() + delay)
@@ -450,9 +457,12 @@ class Call:
         else:
             candidate.leave(error)
 
-    def _may_retry(self, candidate: Candidate) -> bool:
-        allowed = self.core.retry.attempts if self.request.max_retries is None else self.request.max_retries
-        return candidate.retries < allowed and self.core.store.allow_retry(self.core.now())
+    def _may_retry(self, candidate: Candidate, failure: Failure) -> bool:
+        retry = self.core.retry
+        allowed = retry.attempts if self.request.max_retries is None else self.request.max_retries
+        if candidate.retries >= allowed or (failure.retry_after or 0.0) > retry.max_retry_after:
+            return False
+        return failure.should_retry is not False and self.core.store.allow_retry(self.core.now())
 
     def _adapts(self, candidate: Candidate, failure: Failure) -> bool:
         """Learn which parameter this model refuses, and ask it once more without."""
@@ -476,7 +486,7 @@ class Call:
         partial = self.shaper.partial(failure.partial)
         broken = replace(failure, partial=partial)
         self.interrupted = StreamInterrupted(broken, live.name, tuple(self.trail), self.spent)
-        if not self.core.resume or not resumable(self.request, self.shaper) or self._must_stop(failure):
+        if not self.core.resume or not resumable(self.request, self.shaper):
             raise self.interrupted from failure.cause
         self.authors.append(live.author)
         self.shaper.continues()

@@ -11,8 +11,7 @@ import asyncio
 import ssl
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from math import inf
 from weakref import WeakKeyDictionary
 
@@ -23,8 +22,9 @@ from failover._exchange import Exchange
 from failover._shaper import chunks_of
 from failover.attempter import Item, Job
 from failover.dialects.base import Dialect, Model, Wire
+from failover.dialects.replay import with_own_names
 from failover.settings import Timeouts
-from failover.types import Answer, Chunk, Failure, Kind, Message, Outcome, ToolCall
+from failover.types import Answer, Chunk, Failure, Kind, Outcome
 
 LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=20, keepalive_expiry=60.0)
 """Few idle connections: httpx's pool looks at every idle one on each request."""
@@ -79,7 +79,7 @@ class Clients:
             return self._given
         if self._sync is None:
             with self._lock:
-                self._sync = self._sync or exact(httpx.Client(http2=self._http2, limits=LIMITS, timeout=None))
+                self._sync = self._sync or exact(httpx.Client(http2=self._http2, limits=LIMITS))
         return self._sync
 
     async def running(self) -> httpx.AsyncClient:
@@ -89,7 +89,7 @@ class Clients:
         loop = asyncio.get_running_loop()
         kept = self._async.get(loop)
         if kept is None or kept.client.is_closed:
-            kept = _Kept(httpx.AsyncClient(http2=self._http2, limits=LIMITS, timeout=None))
+            kept = _Kept(httpx.AsyncClient(http2=self._http2, limits=LIMITS))
             await kept.until_loop_ends()
             self._async[loop] = kept
         return kept.client
@@ -123,7 +123,7 @@ class _Kept:
     async def aclose(self) -> None:
         await self._keeper.aclose()
 
-    async def _keep(self) -> AsyncIterator[None]:  # type: ignore[override]  # an async generator
+    async def _keep(self) -> AsyncGenerator[None]:
         try:
             yield
         finally:
@@ -174,7 +174,7 @@ class HttpAttempter:
                     response.close()
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return _broken(exchange, error, clocks)
-        return _renamed(exchange.end(), wire.tool_names)
+        return _named(exchange.end(), wire)
 
     async def aattempt(self, job: Job) -> Outcome:
         clocks = _whole_clocks(job)
@@ -196,7 +196,7 @@ class HttpAttempter:
             return clocks.late()
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return _broken(exchange, error, clocks)
-        return _renamed(exchange.end(), wire.tool_names)
+        return _named(exchange.end(), wire)
 
     # ------------------------------------------------------------- streamed
 
@@ -219,7 +219,7 @@ class HttpAttempter:
             finally:
                 response.close()
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            yield _renamed(_broken(exchange, error, clocks), wire.tool_names)
+            yield _named(_broken(exchange, error, clocks), wire)
             return
         yield from _last(exchange, wire)
 
@@ -244,10 +244,10 @@ class HttpAttempter:
             finally:
                 await response.aclose()
         except TimeoutError:
-            yield _renamed(_late(exchange, clocks), wire.tool_names)
+            yield _named(_late(exchange, clocks), wire)
             return
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            yield _renamed(_broken(exchange, error, clocks), wire.tool_names)
+            yield _named(_broken(exchange, error, clocks), wire)
             return
         for item in _last(exchange, wire):
             yield item
@@ -299,16 +299,17 @@ def _read(exchange: Exchange, data: bytes, clocks: Clocks, wire: Wire) -> Iterat
             clocks.ended()
         return
     for chunk in chunks:
-        if chunk.tool_calls and wire.tool_names:
-            chunk.tool_calls = _own_names(chunk.tool_calls, wire.tool_names)
-        yield chunk
-    clocks.ended() if exchange.ended else clocks.content()
+        yield with_own_names(chunk, wire.tool_names)
+    if exchange.ended:
+        clocks.ended()
+    else:
+        clocks.content()
 
 
 def _last(exchange: Exchange, wire: Wire) -> Iterator[Item]:
     """What the end of the bytes completes, and the outcome.  An answer that came whole is given as chunks."""
     yield from exchange.last()
-    outcome = _renamed(exchange.end(), wire.tool_names)
+    outcome = _named(exchange.end(), wire)
     if isinstance(outcome, Answer) and not exchange.streamed:
         yield from chunks_of(outcome)
     yield outcome
@@ -359,17 +360,6 @@ def _is_tls(error: BaseException | None) -> bool:
     return False
 
 
-def _renamed(outcome: Outcome, names: Mapping[str, str]) -> Outcome:
-    """Tool names as the caller knows them, where the wire's alphabet had forced others."""
-    if not names or not isinstance(outcome, Answer) or not outcome.message.tool_calls:
-        return outcome
-    blocks = [_own_name(block, names) if isinstance(block, ToolCall) else block for block in outcome.message.content]
-    return replace(outcome, message=Message("assistant", blocks))
-
-
-def _own_names(calls: tuple[ToolCall, ...], names: Mapping[str, str]) -> tuple[ToolCall, ...]:
-    return tuple(_own_name(call, names) for call in calls)
-
-
-def _own_name(call: ToolCall, names: Mapping[str, str]) -> ToolCall:
-    return replace(call, name=names.get(call.name, call.name))
+def _named(outcome: Outcome, wire: Wire) -> Outcome:
+    """With tool names as the caller knows them."""
+    return with_own_names(outcome, wire.tool_names) if isinstance(outcome, Answer) else outcome

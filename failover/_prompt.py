@@ -100,7 +100,9 @@ def _part(part: object) -> Block:
         case {"type": "image_url", "image_url": str(url)}:
             return _image(url, None)
         case _:
-            raise ConfigurationError(f"a content part is text or image_url, not {part!r}; other media: write Media(...)")
+            raise ConfigurationError(
+                f"a content part is text or image_url, not {part!r}; other media: write Media(...)"
+            )
 
 
 def _image(url: str, detail: str | None) -> Media:

@@ -8,7 +8,7 @@ has: ``Overlap`` trims that, so that no text is doubled.
 from __future__ import annotations
 
 from dataclasses import replace
-from os.path import commonprefix
+from itertools import takewhile
 
 from failover.types import Answer, Block, Chunk, Message, Text, Thinking, ToolCall, Usage
 
@@ -127,7 +127,7 @@ class Overlap:
 
     def _starts_over(self, held: str) -> bool:
         """It repeats the beginning for a good while, but not up to the point that was reached."""
-        return not held.startswith(self._said) and len(commonprefix((held, self._said))) >= self.SHORTEST * 4
+        return not held.startswith(self._said) and _in_common(held, self._said) >= self.SHORTEST * 4
 
     def _repeated(self, held: str) -> int:
         """How many characters of ``held`` the caller already has."""
@@ -136,6 +136,10 @@ class Overlap:
         longest = min(len(held), len(self._said), self.LONGEST)
         sizes = range(longest, self.SHORTEST - 1, -1)
         return next((size for size in sizes if self._said.endswith(held[:size])), 0)
+
+
+def _in_common(one: str, other: str) -> int:
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def chunks_of(answer: Answer) -> list[Chunk]:

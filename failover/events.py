@@ -143,6 +143,7 @@ class StreamResumed(Event):
 
     source: str
     target: str
+    reason: str
 
 
 Listener = Callable[[Event], None]
