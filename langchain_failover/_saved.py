@@ -1,0 +1,71 @@
+"""A ``ChatFailover`` as LangChain's JSON (``dumps``/``loads``): configuration without state, keys as secrets.
+
+Targets become strings where their name says all, else dictionaries of what differs from the defaults; settings
+become dictionaries; both are what the constructor takes.  A key that was given is written as LangChain's marker for
+a secret, under the name of the provider's environment variable, and is looked up there when it is loaded.  Live
+things (HTTP clients, stores, listeners, framework models, functions) are ``not_implemented``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from decimal import Decimal
+from typing import Any
+
+from langchain_core.load.serializable import to_json_not_implemented
+from pydantic import SecretStr
+
+from failover.dialects.providers import PROVIDERS
+from failover.settings import Target
+
+
+def saved_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of an orchestrator as JSON values."""
+    return {name: _saved(value) for name, value in options.items()}
+
+
+def saved_targets(targets: Sequence[Target]) -> list[Any]:
+    return [_target(target) for target in targets]
+
+
+def _target(target: Target) -> Any:
+    said = {name: value for name, value in _changed(target).items() if name != "api_key"}
+    if target.api_key is not None:
+        said["api_key"] = _secret(target)
+    if said.keys() == {"name"}:
+        return target.name
+    return {name: value if name == "api_key" else _saved(value) for name, value in said.items()}
+
+
+def _changed(settings: Any) -> dict[str, Any]:
+    """The fields that differ from their defaults."""
+    known = type(settings).__pydantic_fields__
+    defaults = {name: field.get_default(call_default_factory=True) for name, field in known.items()}
+    values = {field.name: getattr(settings, field.name) for field in fields(settings)}
+    return {name: value for name, value in values.items() if value != defaults[name]}
+
+
+def _secret(target: Target) -> Any:
+    if not isinstance(target.api_key, SecretStr):
+        return to_json_not_implemented(target.api_key)
+    provider = target.provider or target.name.partition(":")[0]
+    row = PROVIDERS.get(provider)
+    variable = row.key_env[0] if row and row.key_env else f"{provider.upper().replace('-', '_')}_API_KEY"
+    return {"lc": 1, "type": "secret", "id": [variable]}
+
+
+def _saved(value: Any) -> Any:
+    match value:
+        case None | bool() | int() | float() | str():
+            return value
+        case Decimal():
+            return float(value)
+        case Mapping():
+            return {str(key): _saved(entry) for key, entry in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [_saved(entry) for entry in value]
+        case _ if is_dataclass(value) and hasattr(type(value), "__pydantic_fields__"):
+            return {name: _saved(entry) for name, entry in _changed(value).items()}
+        case _:
+            return to_json_not_implemented(value)

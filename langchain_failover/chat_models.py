@@ -1,0 +1,567 @@
+"""``ChatFailover``: a LangChain chat model that any of several providers may answer.
+
+It adds nothing to what LangChain does around a call (callbacks, caches, streams, events) and nothing to what
+``Failover`` does inside one; it translates between them.
+
+- One live core.  ``failover`` holds it; ``model_copy``, ``deepcopy``, ``bind``, ``with_config`` and
+  ``configurable_fields`` share it.  Fields that shape it (targets, budget, strategy, ...) are fixed when it is built;
+  fields that shape a call (temperature, timeout, prefer, ...) may differ from copy to copy and from call to call.
+- Native in every door: the async ones run on the event loop, nothing is handed to threads.
+- One run per call in a trace.  What was survived stands in ``response_metadata["failover"]``.
+- Unknown keywords are errors, when built and when called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing, closing
+from dataclasses import replace
+from difflib import get_close_matches
+from operator import itemgetter
+from typing import Any, Literal, Self, cast
+
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun, Callbacks
+from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.language_models.base import LangSmithParams
+from langchain_core.language_models.model_profile import ModelProfile
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.output_parsers import JsonOutputParser, PydanticOutputParser
+from langchain_core.output_parsers.base import BaseOutputParser
+from langchain_core.output_parsers.openai_tools import JsonOutputKeyToolsParser, PydanticToolsParser
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult, Generation, LLMResult
+from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig, RunnableMap, RunnablePassthrough
+from langchain_core.runnables.config import ensure_config
+from langchain_core.utils.pydantic import is_basemodel_subclass
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+
+from failover import tokens
+from failover.client import Failover
+from failover.errors import ConfigurationError
+from failover.settings import Budget, Cache, CircuitBreaker, Retry, Target, Timeouts
+from failover.types import CallOptions
+from langchain_failover._messages import ENTRY, messages_of
+from langchain_failover._options import RUN_OPTIONS, labels_in, options_of
+from langchain_failover._profile import profile_of
+from langchain_failover._results import pieces, result_of
+from langchain_failover._saved import saved_options, saved_targets
+from langchain_failover._target import as_target
+from langchain_failover._tools import AnyTool, openai_tools, schema_format
+
+BYTES_PER_TOKEN = 3.8
+"""Of English prose under OpenAI's o200k vocabulary, as measured; code and most other languages have 3.6 to 4.6."""
+
+Method = Literal["function_calling", "json_mode", "json_schema"]
+
+SHAPING = (
+    "strategy",
+    "budget",
+    "breaker",
+    "retry",
+    "timeouts",
+    "max_wait",
+    "store",
+    "on_stream_cut",
+    "on_content_filter",
+    "listeners",
+    "client",
+    "async_client",
+    "http2",
+)
+"""Options of the core; ``response_cache`` is one too, but can also be switched off for one copy."""
+
+CALLING = (
+    "temperature",
+    "max_tokens",
+    "top_p",
+    "top_k",
+    "seed",
+    "presence_penalty",
+    "frequency_penalty",
+    "reasoning_effort",
+    "thinking",
+    "extra_body",
+    "timeout",
+    "max_retries",
+    "prefer",
+    "labels",
+)
+"""Fields that are the defaults of a call's options."""
+
+
+class ChatFailover(BaseChatModel):
+    """A chat model that survives what its providers do.
+
+    targets: model strings (``"provider:model"``), ``Target`` objects, or LangChain chat models, in any mixture.
+    failover: a live ``Failover`` in their place, so that several models share its breakers and budget.
+    api_key: for targets given as strings: one key, or one per provider (``{"openai": "..."}``); default: the
+        environment.
+    strategy, budget, response_cache, breaker, retry, timeouts, max_wait, store, on_stream_cut, on_content_filter,
+        listeners, client, async_client, http2: as in ``Failover``.
+    temperature, max_tokens, top_p, top_k, seed, presence_penalty, frequency_penalty, reasoning_effort, thinking,
+        stop, extra_body: defaults of every call.
+    timeout: seconds a whole call may take, over all attempts (default 600).
+    max_retries: how often the same target may be asked again within a call.
+    prefer: names of targets to try first.  labels: for budgets kept per label, and for telemetry.
+    streaming: True makes ``invoke`` stream underneath.
+
+    All of the call's options can be given per call as well (``invoke(..., prefer=[...])``, ``bind``), with
+    ``response_cache=False`` and ``model="..."`` besides: the name, model or ``provider:model`` of a target to try
+    first.  Labels are also read from the config's ``metadata``.
+
+    Raises ``ConfigurationError`` for whatever cannot work, when it is built.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid", protected_namespaces=())
+
+    targets: tuple[Target, ...] = ()
+    failover: Failover | None = Field(default=None, exclude=True, repr=False)
+    api_key: SecretStr | Mapping[str, SecretStr] | None = Field(default=None, exclude=True, repr=False)
+
+    strategy: str | None = None
+    budget: Budget | float | list[Budget] | None = None
+    response_cache: bool | Cache = True
+    breaker: CircuitBreaker | None = None
+    retry: Retry | None = None
+    timeouts: Timeouts | None = None
+    max_wait: float | None = None
+    store: Any = None
+    on_stream_cut: str | None = None
+    on_content_filter: str | None = None
+    listeners: tuple[Callable[[Any], None], ...] = Field(default=(), repr=False)
+    client: Any = Field(default=None, repr=False)
+    async_client: Any = Field(default=None, repr=False)
+    http2: bool = False
+
+    temperature: float | None = None
+    max_tokens: int | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    seed: int | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    reasoning_effort: str | None = None
+    thinking: dict[str, Any] | None = None
+    stop: list[str] | None = None
+    extra_body: dict[str, Any] | None = None
+    timeout: float | None = None
+    max_retries: int | None = None
+    prefer: tuple[str, ...] = ()
+    labels: dict[str, str] = Field(default_factory=dict)
+    streaming: bool = False
+
+    # ------------------------------------------------------------- building
+
+    def __init__(self, targets: Any = (), **fields: Any) -> None:
+        given = {"targets": targets, **fields} if targets else fields
+        try:
+            super().__init__(**given)
+            return
+        except ValidationError as error:
+            refusal = _explained(error)
+        raise ConfigurationError(refusal)  # out here, it does not carry pydantic's error, which holds the values
+
+    @field_validator("targets", mode="before")
+    @classmethod
+    def _read_targets(cls, given: Any) -> Any:
+        many = given if isinstance(given, Sequence) and not isinstance(given, str) else (given,)
+        return tuple(_target(each) for each in many)
+
+    @field_validator("prefer", mode="before")
+    @classmethod
+    def _read_prefer(cls, given: Any) -> Any:
+        return (given,) if isinstance(given, str) else given
+
+    @model_validator(mode="after")
+    def _connect_failover(self) -> Self:
+        if self.failover is None:
+            self.failover = Failover(_keyed(self.targets, self.api_key), **self._shaping())
+        elif differing := self._differing(self.failover):
+            raise ConfigurationError(
+                f"ChatFailover: {', '.join(differing)} cannot be given beside failover=...: a live Failover keeps what "
+                "it was built with; give it there, or leave failover out"
+            )
+        if self.profile is None:
+            self.profile = profile_of(self.failover.abilities)
+        return self
+
+    def _shaping(self) -> dict[str, Any]:
+        """The core's options that were given."""
+        given = {name: getattr(self, name) for name in SHAPING}
+        options = {name: value for name, value in given.items() if value not in (None, (), False)}
+        return {**options, "response_cache": self.response_cache}
+
+    def _differing(self, failover: Failover) -> list[str]:
+        """Given options that are not the live core's own.  Copies that LangChain makes bring the very same ones."""
+        given = {name: value for name, value in self._shaping().items() if name != "response_cache"}
+        if isinstance(self.response_cache, Cache):
+            given["response_cache"] = self.response_cache
+        wrong = [name for name, value in given.items() if failover._config[name] != value]
+        own = self.targets and _keyed(self.targets, self.api_key) != failover.targets
+        return [*(["targets"] if own else []), *wrong]
+
+    @classmethod
+    def from_env(cls, **fields: Any) -> Self:
+        """One target for each provider that has a key in the environment, with its default model."""
+        shaping = {name: fields.pop(name) for name in (*SHAPING, "response_cache") if name in fields}
+        return cls(failover=Failover.from_env(**shaping), **fields)
+
+    @property
+    def core(self) -> Failover:
+        """The live orchestrator: ``status()``, ``budget``, ``enable(name)``."""
+        assert self.failover is not None
+        return self.failover
+
+    # ------------------------------------------------------------ the doors
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        response = self.core.complete(messages_of(messages), **self._options(messages, stop, kwargs))
+        return result_of(response, self.output_version)
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        response = await self.core.acomplete(messages_of(messages), **self._options(messages, stop, kwargs))
+        return result_of(response, self.output_version)
+
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        translate = pieces(self.output_version).translate
+        chunks = self.core.stream(messages_of(messages), **self._options(messages, stop, kwargs))
+        with closing(cast("Any", chunks)):
+            for chunk in chunks:
+                yield translate(chunk)
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        translate = pieces(self.output_version).translate
+        chunks = self.core.astream(messages_of(messages), **self._options(messages, stop, kwargs))
+        async with aclosing(cast("Any", chunks)):
+            async for chunk in chunks:
+                yield translate(chunk)
+
+    def _options(self, messages: list[BaseMessage], stop: list[str] | None, kwargs: Mapping[str, Any]) -> CallOptions:
+        """This call's options over this model's defaults, with the messages themselves for LangChain targets."""
+        defaults = {name: value for name in CALLING if (value := getattr(self, name)) not in (None, (), {})}
+        given = {key: value for key, value in kwargs.items() if key != "model"}
+        options = options_of({**defaults, "response_cache": self.response_cache is not False, **given})
+        options["labels"] = {**self.labels, **options.get("labels", {})}
+        options["origin"] = tuple(messages)
+        if ends := stop if stop is not None else self.stop:
+            options["stop"] = tuple(ends)
+        if model := kwargs.get("model"):
+            options["prefer"] = (*self._named(model), *options.get("prefer", ()))
+        return options
+
+    def _named(self, model: str) -> list[str]:
+        """The targets that a model's name means."""
+        targets = zip((target.name for target in self.core.targets), self.core.authors, strict=True)
+        known = [(name, {name, author, author.partition(":")[2]}) for name, author in targets]
+        found = [name for name, names in known if model in names]
+        if not found:
+            have = ", ".join(name for name, _ in known)
+            raise ConfigurationError(f"model = {model!r} is none of this model's targets: {have}")
+        return found
+
+    # --------------------------------------------------- labels from configs
+
+    def generate(
+        self,
+        messages: list[list[BaseMessage]],
+        stop: list[str] | None = None,
+        callbacks: Callbacks = None,
+        *,
+        metadata: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> LLMResult:
+        return super().generate(messages, stop, callbacks, metadata=metadata, **_labelled(metadata, kwargs))
+
+    async def agenerate(
+        self,
+        messages: list[list[BaseMessage]],
+        stop: list[str] | None = None,
+        callbacks: Callbacks = None,
+        *,
+        metadata: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> LLMResult:
+        return await super().agenerate(messages, stop, callbacks, metadata=metadata, **_labelled(metadata, kwargs))
+
+    def stream(
+        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Iterator[AIMessageChunk]:
+        return super().stream(input, config, **_labelled(ensure_config(config)["metadata"], kwargs))
+
+    def astream(
+        self, input: LanguageModelInput, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> AsyncIterator[AIMessageChunk]:
+        return super().astream(input, config, **_labelled(ensure_config(config)["metadata"], kwargs))
+
+    def stream_events(self, input: Any, config: Any = None, *, version: Any = "v2", **kwargs: Any) -> Any:
+        return super().stream_events(input, config, version=version, **_for_events(version, config, kwargs))
+
+    def astream_events(self, input: Any, config: Any = None, *, version: Any = "v2", **kwargs: Any) -> Any:
+        return super().astream_events(input, config, version=version, **_for_events(version, config, kwargs))
+
+    # ------------------------------------------------------ tools, structure
+
+    def bind_tools(
+        self,
+        tools: Sequence[AnyTool],
+        *,
+        tool_choice: str | bool | dict[str, Any] | None = None,
+        strict: bool | None = None,
+        parallel_tool_calls: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """The model with tools it may call.
+
+        tool_choice: ``"auto"``, ``"any"`` (or ``"required"``, ``True``), ``"none"``, or a tool's name.
+        strict: hold the model to each tool's schema.  Further keywords are bound as they are.
+        """
+        bound: dict[str, Any] = {"tools": openai_tools(tools, strict), **kwargs}
+        if tool_choice:
+            bound["tool_choice"] = tool_choice
+        if parallel_tool_calls is not None:
+            bound["parallel_tool_calls"] = parallel_tool_calls
+        options_of({key: value for key, value in bound.items() if key not in ("model", "stop")})
+        return self.bind(**bound)
+
+    def with_structured_output(
+        self,
+        schema: dict[str, Any] | type | None = None,
+        *,
+        method: Method | None = None,
+        include_raw: bool = False,
+        strict: bool | None = None,
+        tools: Sequence[AnyTool] = (),
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, dict[str, Any] | BaseModel]:
+        """The model, answering in the form of ``schema``.
+
+        method: ``json_schema`` (the provider holds the model to it), ``function_calling`` (a forced tool call) or
+            ``json_mode``; default: the first of these two that every target can do natively.
+        """
+        way = method or self._surest_method()
+        if way != "json_mode" and schema is None:
+            raise ConfigurationError(f"with_structured_output: method {way!r} needs a schema")
+        if way == "function_calling":
+            llm = self._by_tool(schema, strict, tools, kwargs)
+        elif way == "json_schema":
+            llm = self._by_format(schema_format(schema, strict), schema, way, tools, kwargs)
+        elif way == "json_mode":
+            llm = self._by_format({"type": "json_object"}, schema, way, tools, kwargs)
+        else:
+            raise ConfigurationError(
+                f"with_structured_output: method = {way!r}; write 'json_schema', 'function_calling' or 'json_mode'"
+            )
+        return _parsed(llm, _parser(schema, way), include_raw)
+
+    def _surest_method(self) -> Method:
+        abilities = self.core.abilities
+        if all(facts.structured_output and facts.json_schema for facts in abilities):
+            return "json_schema"
+        forced = all(facts.tools and facts.forced_tool_choice and facts.forced_thinking for facts in abilities)
+        return "function_calling" if forced else "json_schema"
+
+    def _by_tool(
+        self, schema: Any, strict: bool | None, tools: Sequence[AnyTool], kwargs: Mapping[str, Any]
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        (wanted,) = openai_tools([schema], strict)
+        choice: dict[str, Any] = {"tool_choice": wanted["function"]["name"], "parallel_tool_calls": False}
+        shown = {"kwargs": {"method": "function_calling", "strict": strict}, "schema": wanted}
+        return self.bind_tools([wanted, *tools], ls_structured_output_format=shown, **choice, **kwargs)
+
+    def _by_format(
+        self, format_: dict[str, Any], schema: Any, way: str, tools: Sequence[AnyTool], kwargs: Mapping[str, Any]
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        shown = {"kwargs": {"method": way}, "schema": schema}
+        more = {"tools": openai_tools(tools)} if tools else {}
+        return self.bind(response_format=format_, ls_structured_output_format=shown, **more, **kwargs)
+
+    # ---------------------------------------------------------- what it says
+
+    @property
+    def _llm_type(self) -> str:
+        return "failover"
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        calling = {name: value for name in CALLING if (value := getattr(self, name)) not in (None, (), {})}
+        return {"targets": [target.name for target in self.core.targets], **calling}
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        """The first target stands for all: who will answer is not known yet."""
+        provider, _, model = self.core.authors[0].partition(":")
+        params = super()._get_ls_params(stop=stop or self.stop, **kwargs)
+        params["ls_provider"] = provider
+        params.setdefault("ls_model_name", model)
+        return params
+
+    def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
+        """LangChain's cache key: what is asked, not how the call is run."""
+        return super()._get_llm_string(stop, **{key: value for key, value in kwargs.items() if key not in RUN_OPTIONS})
+
+    def _convert_cached_generations(self, cache_val: list[Generation]) -> list[ChatGeneration]:
+        """An answer from LangChain's own cache cost nothing this time."""
+        return [_from_cache(generation) for generation in super()._convert_cached_generations(cache_val)]
+
+    def get_num_tokens(self, text: str) -> int:
+        """An estimate that needs no vocabulary: bytes, by ``BYTES_PER_TOKEN``."""
+        return tokens.estimate(len(text.encode("utf-8", "surrogatepass")), BYTES_PER_TOKEN)
+
+    def _resolve_model_profile(self) -> ModelProfile | None:
+        return profile_of(self.failover.abilities) if self.failover is not None else None
+
+    # -------------------------------------------------------- copies, saving
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        return self.model_copy()
+
+    @classmethod
+    def is_lc_serializable(cls) -> bool:
+        return True
+
+    @property
+    def lc_attributes(self) -> dict[str, Any]:
+        options = {name: value for name, value in self.core._config.items() if value not in (None, (), False)}
+        kept = saved_options({name: value for name, value in options.items() if name in SHAPING})
+        return {"targets": saved_targets(self.core.targets), **kept}
+
+    # -------------------------------------------------------------- the end
+
+    def close(self) -> None:
+        """Close the connections; also of every other model that shares the core."""
+        self.core.close()
+
+    async def aclose(self) -> None:
+        await self.core.aclose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.aclose()
+
+
+# ----------------------------------------------------------------- building
+
+
+def _target(given: Any) -> Any:
+    match given:
+        case str():
+            return Target(given)
+        case Mapping():
+            return Target(**given)
+        case Target():
+            return given
+        case BaseChatModel() | RunnableBinding():
+            return as_target(given)
+        case _:
+            raise ConfigurationError(
+                f"targets: {given!r} is neither a model string, nor a Target, nor a LangChain chat model"
+            )
+
+
+def _keyed(targets: tuple[Target, ...], key: SecretStr | Mapping[str, SecretStr] | None) -> tuple[Target, ...]:
+    """The targets, with the given key where they have none of their own."""
+    if key is None:
+        return targets
+    bare = [target for target in targets if target.api_key is None and target.attempter is None]
+    providers = {_provider(target) for target in bare}
+    if isinstance(key, SecretStr) and len(providers) > 1:
+        raise ConfigurationError(
+            f"api_key: one key cannot be for {', '.join(sorted(providers))}; write api_key={{'provider': 'key', ...}}"
+        )
+    keys = dict.fromkeys(providers, key) if isinstance(key, SecretStr) else dict(key)
+    return tuple(
+        replace(target, api_key=keys[_provider(target)]) if target in bare and _provider(target) in keys else target
+        for target in targets
+    )
+
+
+def _provider(target: Target) -> str:
+    return target.provider or target.name.partition(":")[0]
+
+
+def _explained(error: ValidationError) -> str:
+    """Pydantic's findings without the values, which may be secrets."""
+    return "; ".join(_sentence(finding) for finding in error.errors(include_input=False, include_url=False))
+
+
+def _sentence(finding: Any) -> str:
+    place = ".".join(str(part) for part in finding["loc"])
+    if finding["type"] != "extra_forbidden":
+        return f"ChatFailover: {place}: {finding['msg']}"
+    near = get_close_matches(place, ChatFailover.model_fields, 1)
+    guess = f"; did you mean {near[0]}?" if near else ""
+    return f"ChatFailover: {place} is not an option{guess}"
+
+
+# ------------------------------------------------------------------ calling
+
+
+def _labelled(metadata: Mapping[str, Any] | None, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """The keywords, with the config's metadata as labels beneath those that the call gives itself."""
+    labels = labels_in(metadata)
+    return {**kwargs, "labels": {**labels, **(kwargs.get("labels") or {})}} if labels else kwargs
+
+
+def _for_events(version: str, config: RunnableConfig | None, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Only v3 goes past ``stream``, where labels are read otherwise."""
+    return _labelled(ensure_config(config)["metadata"], kwargs) if version == "v3" else kwargs
+
+
+def _from_cache(generation: ChatGeneration) -> ChatGeneration:
+    message = generation.message
+    entry = message.response_metadata.get(ENTRY)
+    if entry is not None:
+        notes = {**message.response_metadata, ENTRY: {**entry, "cached": True, "cost": 0.0}}
+        generation.message = message.model_copy(update={"response_metadata": notes})
+    return generation
+
+
+# ------------------------------------------------------- structured answers
+
+
+def _parser(schema: Any, way: Method) -> BaseOutputParser[Any]:
+    typed = isinstance(schema, type) and is_basemodel_subclass(schema)
+    if way == "function_calling":
+        if typed:
+            return PydanticToolsParser(tools=[schema], first_tool_only=True)
+        (wanted,) = openai_tools([schema])
+        return JsonOutputKeyToolsParser(key_name=wanted["function"]["name"], first_tool_only=True)
+    return PydanticOutputParser(pydantic_object=schema) if typed else JsonOutputParser()
+
+
+def _parsed(llm: Runnable[Any, AIMessage], parser: BaseOutputParser[Any], include_raw: bool) -> Runnable[Any, Any]:
+    if not include_raw:
+        return llm | parser
+    parsed = RunnablePassthrough.assign(parsed=itemgetter("raw") | parser, parsing_error=lambda _: None)
+    failed = RunnablePassthrough.assign(parsed=lambda _: None)
+    return RunnableMap(raw=llm) | parsed.with_fallbacks([failed], exception_key="parsing_error")
