@@ -24,11 +24,11 @@ from itertools import count
 from math import inf
 from typing import Any, Final
 
-from failover import events, tokens
-from failover._ledger import Ledger, Produced
-from failover._live import Live
+from failover import events
+from failover._ledger import Ledger, Produced, Weight
+from failover._live import Live, Pace
 from failover._resume import continuation, resumable
-from failover._routing import OPTIMISTIC, Random, Router, incapable, needs
+from failover._routing import Random, Router, incapable, needs
 from failover._shaper import Shaper
 from failover.attempter import Job
 from failover.cache.flight import Flight, Flights, Key
@@ -78,6 +78,7 @@ class Core:
     pass_filtered: bool = False
     lazy_cache: bool = False
     emit: Callable[[events.Event], None] | None = None
+    pace: Pace = field(default_factory=Pace)
     numbers: Iterator[int] = field(default_factory=lambda: count(1))
 
 
@@ -186,12 +187,14 @@ class Call:
         self.began = core.now()
         self.deadline = self.began.mono + (request.deadline or core.deadline)
         self.wait_until = inf
+        self.weight = Weight(request)
         self.trail: list[Step] = []
         self.tried: list[Candidate] = []
         self.digest: bytes | None = None
         self.ticket = core.store.ticket()
         self.in_line = False
         self.spent = 0
+        self.excluded: frozenset[int] = frozenset()
         self.larger_than: int | None = None
         self.interrupted: StreamInterrupted | None = None
         self.authors: list[str] = []
@@ -219,6 +222,8 @@ class Call:
         if self.core.cache is None or not self.request.cache:
             return (yield from self._serve())
         self.digest = digest(self.request, self.core.namespace)
+        if self.excluded:
+            return (yield from self._serve())  # a hedge must not follow the very call that it is to overtake
         if not self.core.lazy_cache and (hit := self._cached(self.core.lives)):
             return hit
         return (yield from self._together((self.digest, self.request.prefer)))
@@ -276,6 +281,8 @@ class Call:
         if now >= self.deadline:
             return None
         for live in untried:
+            if live.index in self.excluded:
+                continue
             candidate = Candidate(live)
             self.tried.append(candidate)
             if self._capable(candidate):
@@ -287,13 +294,9 @@ class Call:
     def wanted(self) -> frozenset[str]:
         return needs(self.request)
 
-    @cached_property
-    def bound(self) -> int:
-        return tokens.upper_bound(self.request)
-
     def _capable(self, candidate: Candidate) -> bool:
         live = candidate.live
-        reason = incapable(live, self.wanted, self.bound) or self._too_small(live)
+        reason = incapable(live, self.wanted, self.weight.size.lower_bound()) or self._too_small(live)
         if reason:
             self._pass_over(candidate, Reason.INCAPABLE, reason, None)
             candidate.leave(Incapable(reason, live.name))
@@ -348,7 +351,8 @@ class Call:
         live, now = candidate.live, self.core.now()
         request = candidate.request = self._prepared(live)
         left = self.deadline - now.mono
-        ask = self.core.ledger.ask(request, live, self.bound, left + GRACE, self.ticket)
+        weight = Weight(request) if self.authors else self.weight
+        ask = self.core.ledger.ask(request, live, weight, left + GRACE, self.ticket)
         admitted = self.core.store.admit(ask, now) if isinstance(ask, Ask) else ask
         if isinstance(admitted, Rejection):
             self._rejected(candidate, admitted)
@@ -398,6 +402,8 @@ class Call:
         cost = self.core.ledger.settle(live, lease, outcome, first, left, now)
         self.spent += cost
         duration = now.mono - lease.admitted.mono
+        if isinstance(outcome, Answer):
+            self.core.pace.observe(duration if first is None else first)
         reason, failure = _reason(outcome)
         started = lease.admitted.mono - self.began.mono
         self.trail.append(Step(live.name, reason, failure.message, failure.status, started, duration))
@@ -475,7 +481,7 @@ class Call:
         return True
 
     def _only_larger(self, live: Live) -> None:
-        self.larger_than = live.model.facts.context_window or self.bound // OPTIMISTIC
+        self.larger_than = live.model.facts.context_window or self.weight.size.lower_bound()
         for each in self.tried:
             if not each.out and (reason := self._too_small(each.live)):
                 each.leave(Incapable(reason, each.live.name))
@@ -496,6 +502,8 @@ class Call:
         live = candidate.live
         if self.interrupted is not None:
             answer = self._joined(answer)
+        elif live.limited and answer.usage is not None:
+            live.ratio.learn(self.weight.size.text, answer.usage.input_tokens)
         usage = answer.usage
         response = Response(
             answer,

@@ -33,6 +33,33 @@ class Produced:
     size: int
 
 
+class Weight:
+    """A request's size and what in it changes its price; measured once per call, when first needed."""
+
+    __slots__ = ("_request", "_size", "_terms")
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._size: tokens.Size | None = None
+        self._terms: prices.Terms | None = None
+
+    @property
+    def size(self) -> tokens.Size:
+        if self._size is None:
+            self._size = tokens.measure(self._request)
+        return self._size
+
+    @property
+    def terms(self) -> prices.Terms:
+        if self._terms is None:
+            self._terms = prices.terms_of(self._request)
+        return self._terms
+
+    def bound(self, live: Live) -> int:
+        """Input tokens that this target can bill at most."""
+        return self.size.upper_bound(live.model.provider.name, live.model.facts.context_window)
+
+
 class Ledger:
     """Reserves and settles for all targets of one orchestrator.
 
@@ -65,7 +92,7 @@ class Ledger:
             cap = largest
         return request if cap == request.max_tokens else replace(request, max_tokens=cap)
 
-    def ask(self, request: Request, live: Live, bound: int, ttl: float, ticket: Ticket) -> Ask | Rejection:
+    def ask(self, request: Request, live: Live, weight: Weight, ttl: float, ticket: Ticket) -> Ask | Rejection:
         """What to ask of the gates; a rejection where a budget per label finds no label."""
         charges = self._charges + live.charges
         for budget in self._labelled:
@@ -73,29 +100,40 @@ class Ledger:
             if value is None:
                 return Rejection(live.name, Reason.BUDGET_SPENT, _unlabelled(budget))
             charges += (Charge(f"label:{budget.per_label}={value}:{budget.per}", budget),)
-        output = request.max_tokens or OUTPUT_GUESS
-        cost = self.worst_case(request, live, bound) if charges else 0
-        estimate = tokens.estimate(bound, live.ratio.value) if live.limited else 0
-        return Ask(live.gates, estimate, output, cost, charges, ttl, ticket)
+        bound = weight.bound(live) if charges else 0
+        return Ask(
+            gates=live.gates,
+            input_tokens=weight.size.estimate(live.ratio.value) if live.limited else 0,
+            output_tokens=request.max_tokens or OUTPUT_GUESS,
+            cost=self._worst_case(request, live, weight, bound) if charges else 0,
+            charges=charges,
+            ttl=ttl,
+            ticket=ticket,
+            bound=bound,
+            patience=live.timeouts.first_content,
+        )
 
-    def worst_case(self, request: Request, live: Live, bound: int) -> int:
+    def _worst_case(self, request: Request, live: Live, weight: Weight, bound: int) -> int:
         """Nano-dollars that this request can cost at most."""
         if live.price is None:
             return 0
         output = request.max_tokens or live.model.facts.max_output_tokens or REASONING_CAP
-        choices = request.extra_body.get("n", 1)
-        return prices.ceiling(live.price, bound, output) * (choices if isinstance(choices, int) else 1)
+        return prices.ceiling(live.price, bound, output, weight.terms)
 
     def estimate(self, live: Live, request: Request) -> int:
         """About what a request costs at a target, for choosing the cheapest; unknown prices come last."""
         if live.price is None:
             return UNKNOWN_COST
-        return prices.ceiling(live.price, tokens.upper_bound(request) // BYTES_PER_TOKEN, request.max_tokens or 1)
+        size = tokens.measure(request).estimate(live.ratio.value)
+        return prices.ceiling(live.price, size, request.max_tokens or OUTPUT_GUESS)
 
     def settle(
         self, live: Live, lease: Lease, outcome: Outcome | None, first: float | None, left: Produced | None, now: Now
     ) -> int:
-        """Give the lease back with what is known; returns nano-dollars charged."""
+        """Give the lease back with what is known; returns nano-dollars charged.
+
+        first: seconds to the first content, if there was any; left: what had come of an attempt that was given up.
+        """
         if outcome is None:
             cost = self._left_behind(live, lease, left)
             self._store.abandon(lease, cost, now)
@@ -142,8 +180,6 @@ class Ledger:
             latency = now.mono - lease.admitted.mono
             tally.latency += latency
             live.load.observe(first if first is not None else latency, now.mono)
-            if outcome.usage is not None and live.limited:
-                live.ratio.learn(lease.ask.bound, outcome.usage.input_tokens)
         elif outcome is not None:
             tally.failures += 1
             tally.last_error = f"{outcome.kind}: {outcome.message}" if outcome.message else str(outcome.kind)
@@ -176,7 +212,6 @@ def _settlement(lease: Lease, outcome: Outcome, first: float | None, cost: int, 
 
 
 UNKNOWN_COST = 2**62
-BYTES_PER_TOKEN = 3
 DEFAULT_PAUSE = 1.0
 """Seconds a rate-limited target rests when the provider did not say for how long."""
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from dataclasses import dataclass, field
 
 from failover.attempter import Attempter
 from failover.dialects.base import Model
-from failover.settings import Price, Target, Timeouts
+from failover.settings import Hedge, Price, Target, Timeouts
 from failover.store.base import Charge, Gates
 from failover.tokens import Ratio
 from failover.types import Usage
@@ -38,6 +39,28 @@ class Load:
         """Expected cost of one more call; a target that was never measured is worth a look."""
         aged = self.ewma * math.exp(-max(0.0, now - self.stamp) / (self.DECAY * 6))
         return aged * (self.in_flight + 1)
+
+
+class Pace:
+    """How long answers took to begin, over all targets: what a hedge takes for late."""
+
+    ENOUGH = 20
+
+    __slots__ = ("_recent",)
+
+    def __init__(self) -> None:
+        self._recent: deque[float] = deque(maxlen=200)
+
+    def observe(self, seconds: float) -> None:
+        self._recent.append(seconds)
+
+    def late_after(self, hedge: Hedge) -> float:
+        if hedge.after is not None:
+            return hedge.after
+        known = sorted(self._recent)
+        if len(known) < self.ENOUGH:
+            return hedge.initial
+        return known[min(len(known) - 1, int(len(known) * hedge.quantile))]
 
 
 @dataclass(slots=True)

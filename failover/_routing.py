@@ -115,21 +115,13 @@ def needs(request: Request) -> frozenset[str]:
     return frozenset(found)
 
 
-def incapable(live: Live, wanted: frozenset[str], input_bound: int) -> str:
-    """Why this target cannot serve the request, or an empty string.
-
-    ``input_bound`` is in tokens and generous, so a target is passed over for its window only when even an
-    optimistic reading (an eighth of it) does not fit.
-    """
+def incapable(live: Live, wanted: frozenset[str], input_tokens: int) -> str:
+    """Why this target cannot serve the request, or an empty string.  ``input_tokens`` is what it takes at least."""
     facts = live.model.facts
     missing = [name for name in wanted if name not in facts.inputs and not getattr(facts, name, False)]
     if missing:
         return f"cannot take {', '.join(sorted(missing))}"
     window = facts.context_window
-    if window is not None and input_bound // OPTIMISTIC > window:
-        return f"needs at least {input_bound // OPTIMISTIC} tokens of input, its window is {window}"
+    if window is not None and input_tokens > window:
+        return f"needs at least {input_tokens} tokens of input, its window is {window}"
     return ""
-
-
-OPTIMISTIC = 9
-"""Bytes per token in the best case; the densest text measured with o200k is Russian, at 8.6."""

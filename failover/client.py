@@ -17,7 +17,7 @@ from typing import Any, Literal, Self, Unpack, cast, get_args
 
 import httpx
 
-from failover import _drive, events
+from failover import _drive, _hedge, events
 from failover._build import Builder, budgets_of, charges_of, clients_maker, targets_of
 from failover._flow import Call, Core
 from failover._http import Clients
@@ -30,7 +30,7 @@ from failover.cache.memory import MemoryCache
 from failover.dialects.providers import PROVIDERS
 from failover.errors import AllTargetsFailed, ConfigurationError, FailoverError, ProviderError
 from failover.facts import Facts
-from failover.settings import Budget, Cache, CircuitBreaker, Retry, Target, Timeouts
+from failover.settings import Budget, Cache, CircuitBreaker, Hedge, Retry, Target, Timeouts
 from failover.store.base import BudgetState, Charge, Now, Store
 from failover.store.memory import MemoryStore
 from failover.types import NANO, CallOptions, Chunk, Request, Response, Result
@@ -93,6 +93,7 @@ class Failover:
     store: where the gates' state lives: ``"memory"`` (default) or a ``Store``.
     on_stream_cut: ``"raise"`` (default) or ``"resume"`` by another target.
     on_content_filter: ``"raise"`` (default) or ``"next"`` target.
+    hedge: a second attempt elsewhere when the first is late (see ``Hedge``); only the async doors can.
     listeners: functions that are told every event.
     client, async_client: your own httpx clients, for proxies and transports; http2: for ours.
 
@@ -114,6 +115,7 @@ class Failover:
         store: Literal["memory"] | Store = "memory",
         on_stream_cut: OnStreamCut = "raise",
         on_content_filter: OnContentFilter = "raise",
+        hedge: Hedge | None = None,
         listeners: Sequence[events.Listener] = (),
         client: httpx.Client | None = None,
         async_client: httpx.AsyncClient | None = None,
@@ -126,6 +128,7 @@ class Failover:
         _positive("deadline", deadline)
         _positive("max_wait", max_wait)
         self.targets = targets_of(targets)
+        self._hedge = hedge
         self._listeners = tuple(listeners)
         self._clients: list[Clients] = []
         budgets = budgets_of(budget)
@@ -197,21 +200,24 @@ class Failover:
 
     def send(self, request: Request) -> Response:
         """``complete`` for a ready-made request."""
+        self._refuse_hedge()
         return _drive.complete(self._call(request, streamed=False).run())
 
     async def asend(self, request: Request) -> Response:
         """``acomplete`` for a ready-made request."""
-        return await _drive.acomplete(self._call(request, streamed=False).run())
+        call = self._call(request, streamed=False)
+        return await (_drive.acomplete(call.run()) if self._hedge is None else _hedge.complete(call, self._hedge))
 
     def open(self, request: Request) -> Iterator[Chunk]:
         """``stream`` for a ready-made request."""
+        self._refuse_hedge()
         call = self._call(request, streamed=True)
         return _drive.stream(call.run(), call.shaper)
 
     def aopen(self, request: Request) -> AsyncIterator[Chunk]:
         """``astream`` for a ready-made request."""
         call = self._call(request, streamed=True)
-        return _drive.astream(call.run(), call.shaper)
+        return _drive.astream(call.run(), call.shaper) if self._hedge is None else _hedge.stream(call, self._hedge)
 
     def try_complete(self, prompt: Prompt, **options: Unpack[CallOptions]) -> Result:
         """``complete`` that never raises for what a provider or a gate did: success or error, as a value."""
@@ -228,6 +234,10 @@ class Failover:
             return _succeeded(await self.acomplete(prompt, **options))
         except FailoverError as error:
             return _failed(error, began)
+
+    def _refuse_hedge(self) -> None:
+        if self._hedge is not None:
+            raise ConfigurationError("hedge: a blocking call cannot be hedged; use acomplete, astream or hedge=None")
 
     def _call(self, request: Request, streamed: bool) -> Call:
         unknown = self._core.router.unknown(request.prefer) if request.prefer else None

@@ -214,6 +214,19 @@ class Retry:
 
 
 @settings
+class Hedge:
+    """A second attempt elsewhere when the first content is late; async doors only, off unless it is given.
+
+    after: seconds; None (default) waits as long as ``quantile`` (0.95) of recent answers took, or ``initial``
+        seconds (default 1.0) until 20 of them are known.
+    """
+
+    after: Positive | None = None
+    quantile: Share = 0.95
+    initial: Positive = 1.0
+
+
+@settings
 class Cache:
     """The response cache: ``size`` entries (default 1000), ``ttl`` seconds (default 3600), its own ``namespace``."""
 
