@@ -1,0 +1,117 @@
+"""A ``Failover``'s configuration as plain data, for ``to_dict``, and back.
+
+Never in it: keys, headers, passwords in URLs, and whatever lives (clients, listeners, stores, framework models).  Keys
+are taken from the environment again when it is read, so a ``to_dict`` may be stored, logged and compared.  It is
+equal for equal configurations in every process: ``IngestionPipeline`` keys its cache by it.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Literal, TypedDict
+
+import httpx
+from pydantic import TypeAdapter
+
+from failover._checked import without_userinfo
+from failover.client import Failover
+from failover.errors import ConfigurationError
+from failover.events import Listener
+from failover.settings import Budget, Cache, CircuitBreaker, Retry, Target, Timeouts
+
+
+class Orchestration(TypedDict, total=False):
+    """What ``Failover`` takes besides its targets; see there."""
+
+    strategy: Literal["round_robin", "priority", "weighted", "fastest", "cheapest"]
+    budget: Budget | float | Decimal | Sequence[Budget] | None
+    response_cache: bool | Cache
+    breaker: CircuitBreaker | None
+    retry: Retry | None
+    timeouts: Timeouts | None
+    deadline: float
+    max_wait: float
+    store: Any
+    on_stream_cut: Literal["raise", "resume"]
+    on_content_filter: Literal["raise", "next"]
+    listeners: Sequence[Listener]
+    client: httpx.Client | None
+    async_client: httpx.AsyncClient | None
+    http2: bool
+
+
+SETTINGS: Mapping[str, type[Any]] = {
+    "budget": Budget,
+    "response_cache": Cache,
+    "breaker": CircuitBreaker,
+    "retry": Retry,
+    "timeouts": Timeouts,
+}
+LIVE = frozenset({"listeners", "client", "async_client"})
+SECRET = {"api_key", "headers", "attempter"}
+DEFAULTS = {name: each.default for name, each in inspect.signature(Failover.__init__).parameters.items()}
+FRAMEWORK_MODEL = "not_implemented"
+
+
+# -------------------------------------------------------------------- dump
+
+
+def dumped(failover: Failover) -> dict[str, Any]:
+    """What differs from the defaults, as JSON-friendly data."""
+    config = {name: value for name, value in failover._config.items() if name not in LIVE}
+    set_here = {name: _plain(value) for name, value in config.items() if value != DEFAULTS[name]}
+    if not isinstance(set_here.get("store", ""), str):
+        del set_here["store"]
+    return {"targets": [_target(target) for target in failover.targets], **set_here}
+
+
+def _target(target: Target) -> str | dict[str, Any]:
+    facts = TypeAdapter(Target).dump_python(target, mode="json", exclude=SECRET, exclude_defaults=True)
+    if target.base_url is not None:
+        facts["base_url"] = without_userinfo(target.base_url)
+    if target.attempter is not None:
+        facts["attempter"] = FRAMEWORK_MODEL
+    return target.name if set(facts) == {"name"} else facts
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, Decimal):
+        return str(value)
+    if isinstance(value, tuple(SETTINGS.values())):
+        return TypeAdapter(type(value)).dump_python(value, mode="json", exclude_defaults=True)
+    return value
+
+
+# -------------------------------------------------------------------- load
+
+
+def revived(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Plain data as settings again.  What is a setting already stays as it is."""
+    return {name: _revived(name, value) for name, value in data.items()}
+
+
+def _revived(name: str, value: Any) -> Any:
+    if name == "targets":
+        return [_revived_target(each) for each in value]
+    if name == "budget" and isinstance(value, str):
+        return Decimal(value)
+    if name in SETTINGS and isinstance(value, Mapping):
+        return SETTINGS[name](**value)
+    if name in SETTINGS and isinstance(value, list):
+        return [_revived(name, each) for each in value]
+    return value
+
+
+def _revived_target(given: Any) -> Any:
+    if not isinstance(given, Mapping):
+        return given
+    if given.get("attempter") == FRAMEWORK_MODEL:
+        raise ConfigurationError(
+            f"target {given['name']!r} is a LlamaIndex LLM, which is not written into a dict; give the targets again: "
+            "FailoverLLM.from_dict(data, targets=[...])"
+        )
+    return Target(**given)

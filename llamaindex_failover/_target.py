@@ -1,0 +1,253 @@
+"""LlamaIndex LLMs as targets.
+
+``as_target(llm)`` makes a ``Target`` whose attempts are the LLM's own chats, unannounced (``_beneath``).
+
+- It gets the caller's own messages, copied, less what other models thought; what failover added (the text so far, when
+  a cut stream is continued) comes after them.  A request from another framework is translated.
+- Tools go through its own ``_prepare_chat_with_tools``.  Integrations write tool names in their wire's alphabet
+  (``math.add`` becomes ``math_add``) and do not write them back; that is done here.
+- Its exceptions become failures by the same table as HTTP's.
+- A stream in OpenAI's shape that ends without a finish reason was cut, whatever the integration makes of it.
+
+The clocks of an attempt hold exactly on an event loop.  A blocking call cannot be interrupted from outside: there the
+LLM's own timeout bounds it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, closing
+from dataclasses import dataclass, replace
+from typing import Any
+
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse, ThinkingBlock, ToolCallBlock
+from llama_index.core.constants import DEFAULT_CONTEXT_WINDOW
+from llama_index.core.llms.function_calling import FunctionCallingLLM
+from llama_index.core.llms.llm import LLM
+from llama_index.core.tools.types import BaseTool, ToolMetadata, ToolOutput
+
+from failover.attempter import Item, Job
+from failover.failures import classify_exception
+from failover.settings import Target
+from failover.types import JsonFormat, Message, Outcome, Request, Thinking, Tool
+from llamaindex_failover._authors import AUTHOR
+from llamaindex_failover._beneath import Messages, Quiet
+from llamaindex_failover._heard import Heard, answer
+from llamaindex_failover._messages import to_chat_messages
+
+SAMPLING = (
+    "max_tokens",
+    "temperature",
+    "top_p",
+    "top_k",
+    "seed",
+    "presence_penalty",
+    "frequency_penalty",
+    "logprobs",
+    "top_logprobs",
+    "reasoning_effort",
+    "thinking",
+)
+
+
+def as_target(llm: LLM, name: str | None = None, **fields: Any) -> Target:
+    """A target that asks this LlamaIndex LLM.
+
+    name: default ``provider:model``, from the LLM's class name and metadata.
+    fields: whatever else a ``Target`` takes (``rpm``, ``price``, ``inputs``, ``structured_output``, ...).
+    The LLM itself is not changed; a copy of it is asked, with retries and callbacks off.
+    """
+    facts = llm.metadata
+    stated = {
+        "provider": llm.class_name().lower().removesuffix("_llm"),
+        "model": facts.model_name,
+        "tools": facts.is_function_calling_model,
+        "structured_output": False,
+        "context_window": facts.context_window if facts.context_window != DEFAULT_CONTEXT_WINDOW else None,
+    }
+    known = {**stated, **fields}
+    author = f"{known['provider']}:{known['model']}"
+    return Target(name or author, attempter=LlmAttempter(llm, author), **known)
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    messages: Messages
+    options: dict[str, Any]
+    heard: Heard
+
+
+class LlmAttempter:
+    """Makes attempts with a LlamaIndex LLM."""
+
+    def __init__(self, llm: LLM, author: str) -> None:
+        self._quiet = Quiet(llm)
+        self._author = author
+
+    def attempt(self, job: Job) -> Outcome:
+        try:
+            call = self._call(job.request)
+            return answer(self._quiet.chat(call.messages, call.options), call.heard.names)
+        except Exception as error:
+            return classify_exception(error, time.time())
+
+    async def aattempt(self, job: Job) -> Outcome:
+        try:
+            call = self._call(job.request)
+            async with asyncio.timeout(min(job.budget, job.timeouts.whole)):
+                return answer(await self._quiet.achat(call.messages, call.options), call.heard.names)
+        except Exception as error:
+            return classify_exception(error, time.time())
+
+    def stream(self, job: Job) -> Iterator[Item]:
+        call = None
+        try:
+            call = self._call(job.request)
+            with closing(self._quiet.stream(call.messages, call.options)) as responses:
+                for response in responses:
+                    yield call.heard.take(response)
+        except Exception as error:
+            failure = classify_exception(error, time.time())
+            yield failure if call is None else replace(failure, partial=call.heard.partial())
+            return
+        yield from call.heard.ending()
+
+    async def astream(self, job: Job) -> AsyncIterator[Item]:
+        call = None
+        try:
+            call = self._call(job.request)
+            async with aclosing(self._timed(call, job)) as responses:
+                async for response in responses:
+                    yield call.heard.take(response)
+        except Exception as error:
+            failure = classify_exception(error, time.time())
+            yield failure if call is None else replace(failure, partial=call.heard.partial())
+            return
+        for item in call.heard.ending():
+            yield item
+
+    async def _timed(self, call: _Call, job: Job) -> AsyncGenerator[ChatResponse, None]:
+        """The LLM's responses, each within its clock; responses without content do not set the clock anew."""
+        ends = time.monotonic() + min(job.budget, job.timeouts.total)
+        due = min(ends, time.monotonic() + job.timeouts.first_content)
+        async with asyncio.timeout(due - time.monotonic()):
+            responses = await self._quiet.astream(call.messages, call.options)
+        async with aclosing(responses):
+            while True:
+                async with asyncio.timeout(max(0.0, due - time.monotonic())):
+                    response = await anext(responses, None)
+                if response is None:
+                    return
+                yield response
+                if call.heard.says(response):
+                    due = min(ends, time.monotonic() + job.timeouts.between_content)
+
+    def _call(self, request: Request) -> _Call:
+        names = {sanitised(tool.name): tool.name for tool in request.tools}
+        messages = _history(request, self._author)
+        options = {name: value for name in SAMPLING if (value := getattr(request, name)) is not None}
+        if request.stop:
+            options["stop"] = list(request.stop)
+        if request.response_format is not None:
+            options["response_format"] = _openai_format(request.response_format)
+        return _Call(messages, {**options, **self._tools(request, messages)}, Heard(names))
+
+    def _tools(self, request: Request, messages: Messages) -> dict[str, Any]:
+        """What the LLM's own preparation makes of the tools; a choice it has no word for is made by what it gets."""
+        llm, choice, tools = self._quiet.llm, request.tool_choice, request.tools
+        if not tools or not isinstance(llm, FunctionCallingLLM):
+            return {}
+        has_choice = "tool_choice" in inspect.signature(type(llm)._prepare_chat_with_tools).parameters
+        named = choice not in (None, "auto", "none", "required")
+        if not has_choice:
+            tools = tuple(tool for tool in tools if choice != "none" and (not named or tool.name == choice))
+        stated: dict[str, Any] = {"tool_choice": sanitised(choice)} if has_choice and choice else {}
+        prepared = llm._prepare_chat_with_tools_compat(
+            [Spoken(tool) for tool in tools],
+            chat_history=list(messages),
+            allow_parallel_tool_calls=request.parallel_tool_calls is not False,
+            tool_required=named or choice == "required",
+            **stated,
+        )
+        return {word: value for word, value in prepared.items() if word != "messages"}
+
+
+# ----------------------------------------------------------------- history
+
+
+def _history(request: Request, author: str) -> Messages:
+    """The caller's own messages where they are LlamaIndex's, and what failover added to them."""
+    origin = request.origin if _is_ours(request.origin) else ()
+    added = [_unthinking(message, author) for message in request.messages[len(origin) :]]
+    return [*(_returned(message, author) for message in origin), *to_chat_messages(added)]
+
+
+def _is_ours(origin: Any) -> bool:
+    return isinstance(origin, tuple) and all(isinstance(message, ChatMessage) for message in origin)
+
+
+def _unthinking(message: Message, author: str) -> Message:
+    """A turn without what another model thought."""
+    if message.author == author:
+        return message
+    said = [block for block in message.content if not isinstance(block, Thinking)]
+    return Message(message.role, said, message.author, message.name)
+
+
+def _returned(message: ChatMessage, author: str) -> ChatMessage:
+    """A copy of the caller's message, less what another model thought, with calls named as the wires name them."""
+    blocks = [_renamed(block) for block in message.blocks if not _is_foreign(block, author)]
+    return message.model_copy(update={"blocks": blocks, "additional_kwargs": dict(message.additional_kwargs)})
+
+
+def _is_foreign(block: Any, author: str) -> bool:
+    return isinstance(block, ThinkingBlock) and block.additional_information.get(AUTHOR, author) != author
+
+
+def _renamed(block: Any) -> Any:
+    if not isinstance(block, ToolCallBlock):
+        return block
+    return block.model_copy(update={"tool_name": sanitised(block.tool_name)})
+
+
+# ------------------------------------------------------------------- tools
+
+
+def sanitised(name: str) -> str:
+    """A tool's name as LlamaIndex's integrations send it."""
+    return ToolMetadata("", name)._sanitize_name(name) or name
+
+
+class _Described(ToolMetadata):
+    """A tool's description that is a JSON schema already."""
+
+    def __init__(self, tool: Tool) -> None:
+        super().__init__(tool.description, sanitised(tool.name), fn_schema=None)
+        self._parameters = dict(tool.parameters)
+
+    def get_parameters_dict(self) -> dict[str, Any]:
+        return self._parameters
+
+
+class Spoken(BaseTool):
+    """A tool that is only spoken of: who called for it will run it."""
+
+    def __init__(self, tool: Tool) -> None:
+        self._metadata = _Described(tool)
+
+    @property
+    def metadata(self) -> ToolMetadata:
+        return self._metadata
+
+    def __call__(self, input: Any) -> ToolOutput:  # LlamaIndex's own name for it
+        raise NotImplementedError("the caller runs its tools")
+
+
+def _openai_format(wanted: JsonFormat) -> dict[str, Any]:
+    if wanted.schema is None:
+        return {"type": "json_object"}
+    stated = {"name": wanted.name, "schema": dict(wanted.schema), "strict": wanted.strict}
+    return {"type": "json_schema", "json_schema": {word: value for word, value in stated.items() if value is not None}}
