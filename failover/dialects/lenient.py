@@ -28,7 +28,13 @@ def load(data: bytes) -> Any:
 
 def is_torn(text: str) -> bool:
     """There is half a pair in it somewhere."""
-    return not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text)
+    if text.isascii():
+        return False
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def mended(text: str) -> str:

@@ -118,14 +118,12 @@ def plain(request: Request, model: Model, thinks: bool, notes: list[str]) -> dic
     out: dict[str, Any] = {}
     for name in PLAIN:
         value = getattr(request, name)
-        if value is None or value == ():
+        if value is None or value == () or (name == "parallel_tool_calls" and not request.tools):
             continue
         if why := _refusal(name, model, thinks):
             notes.append(f"{name} dropped: {why}")
         else:
             out[rename.get(name, name)] = _fitted(name, value, model, notes)
-    if not request.tools:
-        out.pop("parallel_tool_calls", None)
     return out
 
 
@@ -147,8 +145,8 @@ def _fitted(name: str, value: Any, model: Model, notes: list[str]) -> Any:
         case "max_tokens":
             return _clamped(name, value, 1, model.facts.max_output_tokens or value, notes)
         case _:
-            bounds = model.provider.quirks.get("ranges", {}).get(name)
-            return _clamped(name, value, *bounds, notes) if bounds else value
+            lowest, highest = model.provider.quirks.get("ranges", {}).get(name, (value, value))
+            return _clamped(name, value, lowest, highest, notes)
 
 
 def _clamped(name: str, value: float, lowest: float, highest: float, notes: list[str]) -> float:
@@ -248,7 +246,7 @@ def _snake(name: str) -> str:
 
 
 def _change(name: str, message: str) -> dict[str, str | None]:
-    path = re.sub(r"^body\.|\[\d+\]", "", name)
+    path = _snake(re.sub(r"^body\.|\[\d+\]", "", name))
     top = path.split(".")[0]
     key = path if top in SHARED else top
     if top in PROTECTED or path in SHARED_PROTECTED:
