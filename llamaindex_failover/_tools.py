@@ -109,7 +109,7 @@ def keep_first_call(response: ChatResponse) -> ChatResponse:
     calls = [block for block in message.blocks if isinstance(block, ToolCallBlock)]
     if len(calls) < 2:
         return response
-    blocks = [block for block in message.blocks if block not in calls[1:]]
+    blocks = [block for block in message.blocks if not isinstance(block, ToolCallBlock) or block is calls[0]]
     facts = {**message.additional_kwargs, "tool_calls": message.additional_kwargs.get("tool_calls", [])[:1]}
     kept = ChatMessage(role=message.role, blocks=blocks, additional_kwargs=facts)
     return response.model_copy(update={"message": kept})
