@@ -1,13 +1,13 @@
 """JSON bodies, out and in.
 
-Out: ``encode`` never fails on text; a lone surrogate, which JSON text in UTF-8 cannot hold, leaves as ``?``.
+Out: ``encode`` never fails on text: a lone surrogate, which UTF-8 cannot hold, leaves as ``?``, and an infinite number
+as ``null``.
 In: ``decode`` and the readers beside it raise ``UnreadableError`` for whatever is not what a wire promises; the
 dialects turn that into a ``Failure``.  Nothing a server sends may raise anything else: see ``SHAPES``.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -26,9 +26,22 @@ SHAPES = (ValueError, TypeError, KeyError, IndexError, AttributeError)
 
 def encode(body: object) -> bytes:
     try:
-        return to_json(body)
+        return to_json(body, inf_nan_mode="null")
     except (PydanticSerializationError, UnicodeEncodeError):
-        return json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
+        return to_json(_clean(body), inf_nan_mode="null")
+
+
+def _clean(value: Any) -> Any:
+    """``value`` without lone surrogates."""
+    match value:
+        case str():
+            return value.encode("utf-8", "replace").decode()
+        case Mapping():
+            return {_clean(key): _clean(each) for key, each in value.items()}
+        case list() | tuple():
+            return [_clean(each) for each in value]
+        case _:
+            return value
 
 
 def dumps(value: object) -> str:

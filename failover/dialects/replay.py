@@ -136,7 +136,9 @@ RESPONSES = ReplayRules(
     last="any",
     reasoning="signed",
     object_arguments=False,
-    extra_keys=frozenset(("id", "phase", "annotations", "status", "summary", "content", "namespace", "responses_item")),
+    extra_keys=frozenset(
+        ("id", "phase", "annotations", "refusal", "summary", "content", "namespace", "caller", "responses_item")
+    ),
     opaque="responses_item",
 )
 ANTHROPIC = ReplayRules(
