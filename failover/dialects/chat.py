@@ -21,6 +21,7 @@ from urllib.parse import quote
 from failover.dialects.base import Decoder, Model, Wire
 from failover.dialects.body import dumps, encode
 from failover.dialects.chat_answer import ChatDecoder, parse
+from failover.dialects.inline import inlined
 from failover.dialects.media import data_url, plain_text, settled
 from failover.dialects.params import Thought, amend, plain, thought, unforced
 from failover.dialects.providers import is_dated
@@ -61,13 +62,14 @@ class Chat:
         if request.tools:
             choice, thinking = unforced(request, model, thinking, notes)
             thinking = _calm(model, thinking, notes)
-            body |= _tools(request.tools, choice, quirks, rules)
+            body["tools"] = [_tool(tool, quirks, rules) for tool in request.tools]
+            body |= _choice(choice, quirks, rules)
         body |= plain(request, model, thinking.thinks, notes)
         body |= THINKING[quirks.get("effort", "top")](request, thinking, notes)
         if stream:
             body |= _streamed(quirks)
         if request.response_format is not None:
-            body["response_format"] = _format(request.response_format, model)
+            body |= _formatted(request, request.response_format, model)
         body |= _added(model)
         body |= request.extra_body
         if model.learned:
@@ -149,30 +151,35 @@ THINKING = {"top": _by_effort, "switch": _by_switch, "nested": _nested}
 # ------------------------------------------------------------------- tools
 
 
-def _tools(tools: Iterable[Tool], choice: str | None, quirks: Mapping[str, Any], rules: ReplayRules) -> dict[str, Any]:
-    body: dict[str, Any] = {"tools": [_tool(tool, rules) for tool in tools]}
+def _choice(choice: str | None, quirks: Mapping[str, Any], rules: ReplayRules) -> dict[str, Any]:
     match choice:
         case None:
-            pass
+            return {}
         case "auto" | "none":
-            body["tool_choice"] = choice
+            return {"tool_choice": choice}
         case "required":
-            body["tool_choice"] = quirks.get("required", choice)
+            return {"tool_choice": quirks.get("required", choice)}
         case name:
-            body["tool_choice"] = {"type": "function", "function": {"name": wire_name(name, rules)}}
-    return body
+            return {"tool_choice": {"type": "function", "function": {"name": wire_name(name, rules)}}}
 
 
-def _tool(tool: Tool, rules: ReplayRules) -> Mapping[str, Any]:
+def _tool(tool: Tool, quirks: Mapping[str, Any], rules: ReplayRules) -> Mapping[str, Any]:
     if tool.native is not None:
         return tool.native
     function: dict[str, Any] = {"name": wire_name(tool.name, rules)}
     if tool.description:
         function["description"] = tool.description
-    function["parameters"] = tool.parameters or NO_PARAMETERS
+    function["parameters"] = _schema(tool.parameters, quirks) if tool.parameters else NO_PARAMETERS
     if tool.strict is not None:
         function["strict"] = tool.strict
     return {"type": "function", "function": function}
+
+
+def _schema(schema: Mapping[str, Any], quirks: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Every wire wants an object at the root; some cannot follow references."""
+    if "type" not in schema:
+        schema = {"type": "object", **schema}
+    return inlined(schema) if quirks.get("inline") else schema
 
 
 # -------------------------------------------------------------------- JSON
@@ -183,15 +190,23 @@ def _in_words(form: JsonFormat, model: Model) -> bool:
     return form.schema is None or not model.facts.json_schema
 
 
-def _format(form: JsonFormat, model: Model) -> dict[str, Any]:
-    if _in_words(form, model):
-        return {"type": "json_object"}
-    schema: dict[str, Any] = {"name": form.name, "schema": form.schema}
+def _formatted(request: Request, form: JsonFormat, model: Model) -> dict[str, Any]:
+    """The format to ask for; only the instruction, where JSON mode and tools exclude each other."""
+    quirks = model.provider.quirks
+    if not _in_words(form, model):
+        return {"response_format": {"type": "json_schema", "json_schema": _named(form, quirks)}}
+    if request.tools and not quirks.get("json_beside_tools", True):
+        return {}
+    return {"response_format": {"type": "json_object"}}
+
+
+def _named(form: JsonFormat, quirks: Mapping[str, Any]) -> dict[str, Any]:
+    named: dict[str, Any] = {"name": form.name, "schema": _schema(form.schema or {}, quirks)}
     if form.description:
-        schema["description"] = form.description
+        named["description"] = form.description
     if form.strict is not None:
-        schema["strict"] = form.strict
-    return {"type": "json_schema", "json_schema": schema}
+        named["strict"] = form.strict
+    return named
 
 
 def _told_json(request: Request, model: Model) -> tuple[Message, ...]:

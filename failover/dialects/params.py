@@ -124,6 +124,8 @@ def plain(request: Request, model: Model, thinks: bool, notes: list[str]) -> dic
             notes.append(f"{name} dropped: {why}")
         else:
             out[rename.get(name, name)] = _fitted(name, value, model, notes)
+    if "top_logprobs" in out:
+        out["logprobs"] = True  # no wire takes the one without the other
     return out
 
 
@@ -252,7 +254,7 @@ def _change(name: str, message: str) -> dict[str, str | None]:
     if top in PROTECTED or path in SHARED_PROTECTED:
         return {}
     instead = _INSTEAD.search(message)
-    if instead and instead[1] != key:
+    if instead and instead[1] not in (key, *PROTECTED):
         return {key: instead[1]}
     if key in CAPS:
         return {key: CAPS[key]} if CAPS[key] else {}

@@ -13,6 +13,8 @@ required       the word for a forced tool call (default ``"required"``)
 stream_usage   False: usage comes by itself, ``stream_options`` is not known
 body           members of every request
 model_body     {beginning of a model's name: members of its requests}
+inline         True: schemas go out without references (``inline``)
+json_beside_tools  False: JSON mode and tools exclude each other, so only the instruction asks for JSON
 reasoning      the member of an assistant message that takes its own reasoning back
 null_content   False: beside tool calls, missing text is ``""``, not null
 parts          how documents, audio and video are written: ``"openai"`` (default), ``"mistral"``, ``"openrouter"``
@@ -77,8 +79,9 @@ _ROWS = (
         key_env=("GROQ_API_KEY",),
         quirks={
             "rename": _COMPLETION_TOKENS,
-            "refuses": _NO_TOP_K | _NO_LOGPROBS | {"logit_bias"},
+            "refuses": _NO_TOP_K | _NO_LOGPROBS,
             "max_stop": 4,
+            "json_beside_tools": False,
             "model_body": {"qwen": {"reasoning_format": "parsed"}},
         },
         default_model="openai/gpt-oss-120b",
@@ -103,7 +106,7 @@ _ROWS = (
         "https://generativelanguage.googleapis.com/v1beta/openai",
         "chat",
         key_env=("GEMINI_API_KEY", "GOOGLE_API_KEY"),
-        quirks={"refuses": _NO_TOP_K | {"logit_bias"}, "max_stop": 5},
+        quirks={"refuses": _NO_TOP_K, "max_stop": 4, "inline": True},
         default_model="gemini-3.8-flash",
     ),
     Provider(
@@ -151,7 +154,7 @@ _ROWS = (
         key_env=("CEREBRAS_API_KEY",),
         quirks={
             "rename": _COMPLETION_TOKENS,
-            "refuses": _NO_TOP_K | _NO_PENALTIES | {"logit_bias"},
+            "refuses": _NO_TOP_K | _NO_PENALTIES,
             "ranges": {"temperature": (0.0, 1.5)},
             "max_stop": 4,
         },
