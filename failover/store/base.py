@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
 from failover.failures import Scope
+from failover.rules.refusal import Reason as Reason  # named here too: it is part of a rejection
 from failover.settings import Budget, CircuitBreaker, RateLimit
-from failover.types import RateHint
+from failover.types import NANO, RateHint
 
 
 class Now(NamedTuple):
@@ -40,13 +40,25 @@ class Gates:
 
 @dataclass(frozen=True, slots=True)
 class Charge:
-    """A budget it falls under; ``scope`` names the counter (``all``, ``target:NAME``, ``label:user=alice``)."""
+    """A budget it falls under; ``scope`` names the counter (``all``, ``target:NAME``, ``label:user=alice``).
+
+    ``limit`` is the budget's in nano-dollars.  ``book`` names its period and time zone: the same scope in another
+    book is another counter.
+    """
 
     scope: str
     budget: Budget
+    limit: int = field(init=False)
+    book: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "limit", int(self.budget.limit * NANO))
+        object.__setattr__(self, "book", f"{self.budget.per} {self.budget.timezone or ''}".rstrip())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(
+    slots=True
+)  # not frozen, as Lease and Settlement: made for every attempt, and frozen costs four times as much
 class Ask:
     """What one attempt wants.  ``cost``: worst case in nano-dollars.  ``ttl``: seconds the lease lasts.
 
@@ -65,26 +77,14 @@ class Ask:
     patience: float = 60.0
 
 
-class Reason(StrEnum):
-    """Why nothing was sent."""
-
-    DISABLED = "disabled"
-    CIRCUIT_OPEN = "circuit_open"
-    RATE_LIMITED = "rate_limited"
-    CONCURRENCY = "concurrency"
-    OVER_LIMIT = "over_limit"  # larger than the whole window: never fits
-    BUDGET_SPENT = "budget_spent"  # does not fit any more in this period
-    BUDGET_PENDING = "budget_pending"  # would fit if others' reservations were given back
-    INCAPABLE = "incapable"
-    STORE_LOST = "store_lost"
-
-
 @dataclass(frozen=True, slots=True)
 class Rejection:
     """``retry_at``: monotonic moment at which it may be worth asking again, None if unknown or never.
 
     ``line`` names the queue to stand in when the caller may wait for it; None: waiting is not allowed
     (an open circuit, a disabled target, a spent budget).
+    ``recheck``: whoever stands in line asks again by this monotonic moment although nobody has called (a lease of
+    someone who died may have expired); it promises no slot, so no deadline is measured against it.  None: no need.
     """
 
     target: str
@@ -92,9 +92,10 @@ class Rejection:
     detail: str = ""
     retry_at: float | None = None
     line: str | None = None
+    recheck: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Lease:
     """A place taken in every gate.  ``generation`` is the breaker's at admission; ``probe`` marks a half-open trial."""
 
@@ -104,10 +105,10 @@ class Lease:
     expires: float
     generation: int
     probe: bool
-    period: tuple[str, ...] = ()  # the period key of each charge, in order: charged where it was reserved
+    period: tuple[str, ...] = ()  # the key of each period it is reserved in, and will be charged to
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Settlement:
     """How an attempt ended, as far as the gates care.
 
@@ -138,20 +139,27 @@ class Ticket:
     """A call's place in the waiting lines; made once per call, so that order of arrival is order of service.
 
     The driver sets ``wake``; the store calls it, outside its locks, when it is this ticket's turn to ask again.
-    A wake that comes before ``wake`` is set is remembered in ``woken``.
+    A wake that comes before ``wake`` is set is remembered in ``woken``.  The rest belongs to the store: ``lines``
+    it stands in, when it was ``called``, at which change it last ``asked``, and whether it has been ``counted``
+    as a call of the retry budget.
     """
 
-    __slots__ = ("number", "wake", "woken")
+    __slots__ = ("asked", "called", "counted", "lines", "number", "wake", "woken")
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.woken = False
         self.wake: Callable[[], None] | None = None
+        self.lines: tuple[str, ...] = ()
+        self.called: float | None = None
+        self.asked: int | None = None
+        self.counted = False
 
     def notify(self) -> None:
         self.woken = True
-        if self.wake is not None:
-            self.wake()
+        wake = self.wake  # read once: the driver may take it back at any moment
+        if wake is not None:
+            wake()
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,17 +201,32 @@ class Store(Protocol):
     """Threads and event loops may call any of these at once; none of them blocks for longer than its own short lock."""
 
     def ticket(self) -> Ticket: ...
-    def admit(self, ask: Ask, now: Now) -> Lease | Rejection: ...
+    def admit(self, ask: Ask, now: Now) -> Lease | Rejection:
+        """A place in every gate, or in none.  The ticket's first lease counts as a call for the retry budget."""
+
     def first_content(self, lease: Lease, now: Now) -> None:
         """The attempt answers: a probe is decided, the limiter's entry ages from here."""
 
-    def settle(self, lease: Lease, result: Settlement, now: Now) -> None: ...
-    def abandon(self, lease: Lease, cost: int, now: Now) -> None: ...
-    def renew(self, lease: Lease, expires: float, now: Now) -> None: ...
+    def settle(self, lease: Lease, result: Settlement, now: Now) -> None:
+        """Give the lease back with what happened; after it expired, only the money and what the target said count."""
+
+    def abandon(self, lease: Lease, cost: int, now: Now) -> None:
+        """Give the lease back, charging ``cost`` nano-dollars; the tokens stay counted, for they may have been used."""
+
+    def renew(self, lease: Lease, expires: float, now: Now) -> None:
+        """Let a lease that still lives last until the monotonic moment ``expires``; never shortens it."""
+
     def line_up(self, ticket: Ticket, lines: Sequence[str], now: Now) -> None:
-        """Stand in these lines until ``leave``; an admitted ticket leaves by itself."""
+        """Stand in these lines, and in no others, until ``leave``; an admitted ticket leaves by itself.
+
+        Whoever lines up again keeps its place.  Clears ``ticket.woken``; if something has changed since the ticket
+        asked, it is called at once.
+        """
 
     def leave(self, ticket: Ticket, now: Now) -> None: ...
+    def allow_retry(self, now: Now) -> bool:
+        """Take one retry or hedge out of the retry budget, if there is one left."""
+
     def enable(self, gates: Gates, now: Now) -> None:
         """Switch a target's credential (and model) on again and close its breaker."""
 
