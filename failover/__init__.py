@@ -4,6 +4,7 @@
 ``Message`` and ``Response`` are what goes in and comes out; everything it raises is a ``FailoverError``.
 """
 
+from failover.client import BudgetStatus, Failover, TargetStatus
 from failover.errors import (
     AllTargetsFailed,
     BadRequest,
@@ -25,6 +26,7 @@ from failover.settings import (
     Budget,
     Cache,
     CircuitBreaker,
+    Hedge,
     Hours,
     Price,
     RateLimit,
@@ -46,6 +48,7 @@ from failover.types import (
     Outcome,
     Request,
     Response,
+    Result,
     Step,
     Text,
     Thinking,
@@ -65,6 +68,7 @@ __all__ = [
     "Block",
     "Budget",
     "BudgetExceeded",
+    "BudgetStatus",
     "Cache",
     "CallOptions",
     "Chunk",
@@ -73,8 +77,10 @@ __all__ = [
     "ConfigurationError",
     "ContentFiltered",
     "ContextOverflow",
+    "Failover",
     "FailoverError",
     "Failure",
+    "Hedge",
     "Hours",
     "Incapable",
     "JsonFormat",
@@ -89,12 +95,14 @@ __all__ = [
     "Rejected",
     "Request",
     "Response",
+    "Result",
     "Retry",
     "Step",
     "StoreUnavailable",
     "StreamInterrupted",
     "Target",
     "TargetDisabled",
+    "TargetStatus",
     "Text",
     "Thinking",
     "Tier",

@@ -13,7 +13,6 @@ import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
-from difflib import get_close_matches
 from typing import Any
 
 import httpx
@@ -22,17 +21,14 @@ from pydantic import SecretStr
 from failover import prices
 from failover._http import Clients, HttpAttempter
 from failover._live import Live
-from failover.dialects.anthropic import Anthropic
-from failover.dialects.base import Dialect, Model, Provider
-from failover.dialects.chat import Chat
-from failover.dialects.providers import PROVIDERS
-from failover.dialects.responses import Responses
+from failover.dialects.base import Model, Provider
+from failover.dialects.choice import dialect_of
+from failover.dialects.providers import PROVIDERS, base_url, custom, unknown_provider
 from failover.errors import ConfigurationError
 from failover.facts import Facts, facts_for
 from failover.settings import Budget, CircuitBreaker, Target, Timeouts
 from failover.store.base import Charge, Gates
 
-DIALECTS: Mapping[str, Dialect] = {dialect.name: dialect for dialect in (Chat(), Responses(), Anthropic())}
 _SALT = secrets.token_bytes(16)
 
 
@@ -138,9 +134,9 @@ class Builder:
             return {header: form.format(key=key())} if key is not None else {}
 
         live.attempter = HttpAttempter(
-            DIALECTS[_dialect(target, provider, live.model.facts)],
+            lambda request: dialect_of(live.model, request, target.dialect, target.base_url is not None),
             lambda: replace(live.model, learned=live.learned) if live.learned else live.model,
-            target.base_url or provider.base_url,
+            _url(target, provider),
             {"Content-Type": "application/json", **provider.headers, **target.headers},
             credential,
             self._clients(),
@@ -158,8 +154,7 @@ def _resolve(target: Target) -> tuple[Provider, str]:
     if name in PROVIDERS:
         return PROVIDERS[name], _needed(target, model)
     if target.base_url is not None:
-        custom = Provider(name or target.name, target.base_url, target.dialect or "chat")
-        return custom, _needed(target, model or target.name)
+        return custom(name or target.name, target.base_url, target.dialect or "chat"), _needed(target, model)
     raise ConfigurationError(_unknown(target, name or head))
 
 
@@ -170,16 +165,18 @@ def _needed(target: Target, model: str | None) -> str:
 
 
 def _unknown(target: Target, name: str) -> str:
-    close = get_close_matches(name, PROVIDERS, 1)
-    guess = f"did you mean {close[0]!r}? " if close else ""
-    return (
-        f"Target {target.name!r}: unknown provider {name!r}; {guess}write 'provider:model' with one of "
-        f"{', '.join(PROVIDERS)}, or give base_url=... and model=... for any compatible server"
-    )
+    if ":" not in target.name and target.provider is None:
+        return f"Target {target.name!r}: no provider; write 'provider:model', or base_url=... and model=..."
+    return f"Target {target.name!r}: {unknown_provider(name)}"
 
 
-def _dialect(target: Target, provider: Provider, facts: Facts) -> str:
-    return target.dialect or (provider.name == "openai" and facts.wire) or provider.dialect
+def _url(target: Target, provider: Provider) -> str:
+    url = base_url(provider, os.environ, target.base_url, target.api_version)
+    if url is None:
+        raise ConfigurationError(
+            f"Target {target.name!r}: set {provider.base_url_env} in the environment, or write base_url=..."
+        )
+    return url
 
 
 def _facts(target: Target, provider: Provider, model: str) -> Facts:

@@ -132,10 +132,15 @@ Flow = Generator[Command, Event, Response]
 
 @dataclass(slots=True, eq=False)
 class Candidate:
-    """A target within one call.  ``ready`` is the monotonic moment at which it may be asked; inf: only if woken."""
+    """A target within one call.
+
+    ready: the monotonic moment at which it may be asked; inf: only if woken.  recheck: when to ask a line again
+    although nobody called.
+    """
 
     live: Live
     ready: float = 0.0
+    recheck: float = inf
     line: str | None = None
     out: bool = False
     retries: int = 0
@@ -144,8 +149,9 @@ class Candidate:
     error: FailoverError | None = None
     kind: Kind | None = None
 
-    def rest(self, error: FailoverError, until: float, line: str | None = None) -> None:
+    def rest(self, error: FailoverError, until: float, line: str | None = None, recheck: float | None = None) -> None:
         self.error, self.ready, self.line = error, until, line
+        self.recheck = inf if recheck is None else recheck
 
     def leave(self, error: FailoverError) -> None:
         self.error, self.out, self.line = error, True, None
@@ -319,7 +325,8 @@ class Call:
         hopeless = earliest > limit and not any(each.line and each.ready == inf for each in waiting)
         if now >= limit or hopeless:
             raise self._exhausted()
-        seconds = min(earliest, limit) - now
+        recheck = min((each.recheck for each in waiting), default=inf)
+        seconds = max(0.0, min(earliest, limit, recheck) - now)
         if not lines:
             yield Sleep(seconds)
             return
@@ -338,11 +345,12 @@ class Call:
         return min(self.deadline, self.wait_until)
 
     def _wake(self, waiting: list[Candidate]) -> None:
-        if self.ticket.woken:
-            self.ticket.woken = False
-            for each in waiting:
-                if each.line is not None:
-                    each.ready = 0.0
+        """Who was called, or has to look for itself, is ready to ask."""
+        woken, self.ticket.woken = self.ticket.woken, False
+        now = self._now()
+        for each in waiting:
+            if each.line is not None and (woken or each.recheck <= now):
+                each.ready = 0.0
 
     # ----------------------------------------------------------- attempts
 
@@ -406,7 +414,8 @@ class Call:
             self.core.pace.observe(duration if first is None else first)
         reason, failure = _reason(outcome)
         started = lease.admitted.mono - self.began.mono
-        self.trail.append(Step(live.name, reason, failure.message, failure.status, started, duration))
+        again = None if failure.retry_after is None else now.mono + failure.retry_after
+        self.trail.append(Step(live.name, reason, failure.message, failure.status, started, duration, True, again))
         self._tell(
             events.AttemptFinished,
             target=live.name,
@@ -427,7 +436,8 @@ class Call:
         if rejection.line is None:
             candidate.leave(error)
         else:
-            candidate.rest(error, inf if rejection.retry_at is None else rejection.retry_at, rejection.line)
+            ready = inf if rejection.retry_at is None else rejection.retry_at
+            candidate.rest(error, ready, rejection.line, rejection.recheck)
 
     def _pass_over(self, candidate: Candidate, reason: Reason, detail: str, retry_at: float | None) -> None:
         name, started = candidate.live.name, self._now() - self.began.mono
@@ -532,8 +542,7 @@ class Call:
 
     def _cached(self, lives: tuple[Live, ...]) -> Response | None:
         """A stored answer of one of these, as a response that costs nothing."""
-        assert self.core.cache is not None
-        if self.digest is None:
+        if self.core.cache is None or self.digest is None:
             return None
         hit = self.core.cache.get(self.digest, (live.identity for live in lives), self._now())
         if hit is None:

@@ -24,7 +24,7 @@ from failover.attempter import Item, Job
 from failover.dialects.base import Dialect, Model, Wire
 from failover.dialects.replay import with_own_names
 from failover.settings import Timeouts
-from failover.types import Answer, Chunk, Failure, Kind, Outcome
+from failover.types import Answer, Chunk, Failure, Kind, Outcome, Request
 
 LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=20, keepalive_expiry=60.0)
 """Few idle connections: httpx's pool looks at every idle one on each request."""
@@ -139,7 +139,7 @@ class HttpAttempter:
 
     def __init__(
         self,
-        dialect: Dialect,
+        dialect: Callable[[Request], Dialect],
         model: Callable[[], Model],
         url: str,
         headers: Mapping[str, str],
@@ -160,12 +160,12 @@ class HttpAttempter:
     def attempt(self, job: Job) -> Outcome:
         clocks = _whole_clocks(job)
         exchange: Exchange | None = None
-        request, wire, model = self._request(job, stream=False)
+        request, wire, read = self._request(job, stream=False)
         try:
             with due(clocks.due()):
                 response = self._clients.sync().send(request, stream=True, follow_redirects=False)
                 try:
-                    exchange = self._exchange(response, model)
+                    exchange = read(response)
                     for data in response.iter_bytes():
                         exchange.whole(data)
                         if exchange.done:
@@ -179,13 +179,13 @@ class HttpAttempter:
     async def aattempt(self, job: Job) -> Outcome:
         clocks = _whole_clocks(job)
         exchange: Exchange | None = None
-        request, wire, model = self._request(job, stream=False)
+        request, wire, read = self._request(job, stream=False)
         try:
             client = await self._clients.running()
             async with asyncio.timeout(clocks.left()):
                 response = await client.send(request, stream=True, follow_redirects=False)
                 try:
-                    exchange = self._exchange(response, model)
+                    exchange = read(response)
                     async for data in response.aiter_bytes():
                         exchange.whole(data)
                         if exchange.done:
@@ -203,12 +203,12 @@ class HttpAttempter:
     def stream(self, job: Job) -> Iterator[Item]:
         clocks = _stream_clocks(job)
         exchange: Exchange | None = None
-        request, wire, model = self._request(job, stream=True)
+        request, wire, read = self._request(job, stream=True)
         try:
             with due(clocks.due()):
                 response = self._clients.sync().send(request, stream=True, follow_redirects=False)
             try:
-                exchange = self._exchange(response, model)
+                exchange = read(response)
                 pieces = response.iter_bytes()
                 while not exchange.done:
                     with due(clocks.due()):
@@ -226,13 +226,13 @@ class HttpAttempter:
     async def astream(self, job: Job) -> AsyncIterator[Item]:
         clocks = _stream_clocks(job)
         exchange: Exchange | None = None
-        request, wire, model = self._request(job, stream=True)
+        request, wire, read = self._request(job, stream=True)
         try:
             client = await self._clients.running()
             async with asyncio.timeout(clocks.left()):
                 response = await client.send(request, stream=True, follow_redirects=False)
             try:
-                exchange = self._exchange(response, model)
+                exchange = read(response)
                 pieces = response.aiter_bytes()
                 while not exchange.done:
                     async with asyncio.timeout(clocks.left()):
@@ -254,9 +254,9 @@ class HttpAttempter:
 
     # -------------------------------------------------------------- helpers
 
-    def _request(self, job: Job, stream: bool) -> tuple[httpx.Request, Wire, Model]:
-        model = self._model()
-        wire = self._dialect.render(job.request, model, stream)
+    def _request(self, job: Job, stream: bool) -> tuple[httpx.Request, Wire, Callable[[httpx.Response], Exchange]]:
+        model, dialect = self._model(), self._dialect(job.request)
+        wire = dialect.render(job.request, model, stream)
         if wire.notes:
             self._noted(wire.notes)
         headers = {**self._headers, **wire.headers, **self._key()}
@@ -267,10 +267,11 @@ class HttpAttempter:
             content=wire.body,
             extensions={"timeout": _timeouts(job.timeouts)},
         )
-        return request, wire, model
 
-    def _exchange(self, response: httpx.Response, model: Model) -> Exchange:
-        return Exchange(self._dialect, model, response.status_code, response.headers, time.time())
+        def read(response: httpx.Response) -> Exchange:
+            return Exchange(dialect, model, response.status_code, response.headers, time.time())
+
+        return request, wire, read
 
 
 def _whole_clocks(job: Job) -> Clocks:

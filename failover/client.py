@@ -136,7 +136,8 @@ class Failover:
         builder = Builder(breaker or CircuitBreaker(), timeouts or Timeouts(), bool(budgets), maker, self._noted)
         lives = tuple(builder.live(index, target) for index, target in enumerate(self.targets))
         self._charges = charges_of(budgets, "all")
-        self._core = self._assemble(lives, budgets, strategy, response_cache, retry or Retry(), _store(store))
+        rules = retry or Retry()
+        self._core = self._assemble(lives, budgets, strategy, response_cache, rules, _store(store, rules))
         self._core.deadline, self._core.max_wait = deadline, max_wait
         self._core.resume = on_stream_cut == "resume"
         self._core.pass_filtered = on_content_filter == "next"
@@ -276,7 +277,7 @@ class Failover:
 
     def status(self) -> tuple[TargetStatus, ...]:
         """Every target's state and figures, in order, as plain data."""
-        lives, now = self._core.lives, _now()
+        lives, now = self._core.lives, self._core.now()
         states = self._core.store.snapshot([live.gates for live in lives], (), now).targets
         return tuple(_status(live, state, now) for live, state in zip(lives, states, strict=True))
 
@@ -285,11 +286,11 @@ class Failover:
         live = next((live for live in self._core.lives if live.name == name), None)
         if live is None:
             raise ConfigurationError(f"no target is called {name!r}; there are {', '.join(self._names)}")
-        self._core.store.enable(live.gates, _now())
-        self._emit(events.TargetEnabled(_now().mono, 0, name))
+        self._core.store.enable(live.gates, self._core.now())
+        self._emit(events.TargetEnabled(self._core.now().mono, 0, name))
 
     def _snapshot_budgets(self, charges: Sequence[Charge]) -> Sequence[BudgetState]:
-        return self._core.store.snapshot((), charges, _now()).budgets
+        return self._core.store.snapshot((), charges, self._core.now()).budgets
 
     @property
     def _names(self) -> tuple[str, ...]:
@@ -306,7 +307,7 @@ class Failover:
 
     def _noted(self, target: str, notes: tuple[str, ...]) -> None:
         log.info("%s: %s", target, "; ".join(notes))
-        self._emit(events.RequestAdjusted(_now().mono, 0, target, notes))
+        self._emit(events.RequestAdjusted(self._core.now().mono, 0, target, notes))
 
     # ------------------------------------------------------------- the end
 
@@ -360,11 +361,11 @@ def _now() -> Now:
     return Now(time.monotonic(), time.time())
 
 
-def _store(given: str | Store) -> Store:
+def _store(given: str | Store, rules: Retry) -> Store:
     if isinstance(given, str):
         if given != "memory":
             raise ConfigurationError(f"store = {given!r}: write 'memory' or an object with the Store protocol")
-        return MemoryStore()
+        return MemoryStore(random.random, rules)
     return given
 
 

@@ -1,0 +1,279 @@
+"""The life of a call in virtual time: who is asked, how often, when, and what the caller gets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from failover import (
+    AllTargetsFailed,
+    BadRequest,
+    Budget,
+    BudgetExceeded,
+    CircuitBreaker,
+    ContentFiltered,
+    ContextOverflow,
+    FailoverError,
+    Kind,
+    ProviderError,
+    Request,
+    Retry,
+    StreamInterrupted,
+)
+from failover.types import JsonFormat, Message
+from tests.kit.virtual import World, bad, ok
+
+DOWN = bad(Kind.SERVER_ERROR, status=500)
+NO_RETRY = {"retry": Retry(attempts=0)}
+ASK = Request((Message("user", "hi"),))
+
+
+@pytest.mark.parametrize(
+    ("scripts", "options", "calls", "gets"),
+    [
+        # scripts                                 options    calls per target      what the caller gets
+        ({"a": ok("A"), "b": ok("B")}, {}, {"a": 1, "b": 0}, "A"),
+        ({"a": DOWN, "b": ok("B")}, {}, {"a": 1, "b": 1}, "B"),
+        ({"a": bad(Kind.RATE_LIMITED, retry_after=5), "b": ok("B")}, {}, {"a": 1, "b": 1}, "B"),
+        ({"a": bad(Kind.AUTH, status=401), "b": ok("B")}, {}, {"a": 1, "b": 1}, "B"),
+        ({"a": bad(Kind.MALFORMED), "b": ok("B")}, {}, {"a": 1, "b": 1}, "B"),
+        ({"a": bad(Kind.MODEL_NOT_FOUND), "b": ok("B")}, {}, {"a": 1, "b": 1}, "B"),
+        ({"a": bad(Kind.BAD_REQUEST, status=400), "b": ok("B")}, {}, {"a": 1, "b": 0}, BadRequest),
+        ({"a": bad(Kind.CONTENT_FILTER), "b": ok("B")}, {}, {"a": 1, "b": 0}, ContentFiltered),
+        ({"a": bad(Kind.CONTENT_FILTER), "b": ok("B")}, {"on_content_filter": "next"}, {"a": 1, "b": 1}, "B"),
+        ({"a": ok("x", finish_reason="content_filter"), "b": ok("B")}, {}, {"a": 1, "b": 0}, ContentFiltered),
+        ({"a": bad(Kind.CONTEXT_OVERFLOW), "b": ok("B")}, {}, {"a": 1, "b": 0}, ContextOverflow),
+        ({"a": DOWN, "b": DOWN}, NO_RETRY, {"a": 1, "b": 1}, AllTargetsFailed),
+        ({"a": [DOWN, ok("A")]}, {}, {"a": 2}, "A"),
+        ({"a": [DOWN, DOWN, ok("A")], "b": DOWN}, {}, {"a": 3, "b": 2}, "A"),
+        ({"a": DOWN}, {}, {"a": 3}, AllTargetsFailed),
+        ({"a": bad(Kind.AUTH, status=401)}, {}, {"a": 1}, AllTargetsFailed),
+        ({"a": bad(Kind.EMPTY, partial=ok("")), "b": ok("B")}, {}, {"a": 1, "b": 1}, "B"),
+        ({"a": bad(Kind.EMPTY, partial=ok("")), "b": bad(Kind.EMPTY, partial=ok(""))}, NO_RETRY, {"a": 1, "b": 1}, ""),
+        ({"a": bad(Kind.EMPTY, partial=ok("")), "b": DOWN}, NO_RETRY, {"a": 1, "b": 1}, AllTargetsFailed),
+    ],
+)
+def test_who_is_asked_and_what_the_caller_gets(
+    scripts: dict[str, Any], options: dict[str, Any], calls: dict[str, int], gets: Any
+) -> None:
+    world = World(options, **scripts)
+    if isinstance(gets, str):
+        assert world.send().content == gets
+    else:
+        with pytest.raises(gets):
+            world.send()
+    assert world.calls() == calls
+
+
+def test_a_control_flow_exception_passes_through_and_is_nobodys_failure() -> None:
+    world = World(a=KeyboardInterrupt(), b=ok())
+    with pytest.raises(KeyboardInterrupt):
+        world.send()
+    assert world.guard.status()[0].failures == 0
+    assert world.calls() == {"a": 1, "b": 0}
+
+
+def test_the_trail_tells_every_attempt_in_order_with_its_reason() -> None:
+    world = World(a=(1.5, bad(Kind.OVERLOADED, status=529, message="busy")), b=ok())
+    trail = world.send().trail
+    assert [(step.target, step.reason, step.status, step.duration) for step in trail] == [
+        ("a", "overloaded", 529, 1.5),
+        ("b", "ok", None, 0.0),
+    ]
+    assert trail[1].started == 1.5
+
+
+def test_the_error_names_every_cause_and_groups_them() -> None:
+    world = World(NO_RETRY, a=bad(Kind.SERVER_ERROR, status=500, message="boom"), b=bad(Kind.AUTH, status=401))
+    with pytest.raises(AllTargetsFailed) as caught:
+        world.send()
+    assert "a: server_error (HTTP 500): boom" in str(caught.value)
+    assert "b: auth (HTTP 401)" in str(caught.value)
+    assert [type(error) for error in caught.value.exceptions] == [ProviderError, ProviderError]
+
+
+def test_a_retry_waits_within_full_jitter_and_never_less_than_the_provider_asked() -> None:
+    world = World(a=[DOWN, bad(Kind.SERVER_ERROR, retry_after=7.0), ok()])
+    world.send()
+    assert world.slept[0] <= 1.0
+    assert world.slept[1] >= 7.0
+
+
+def test_a_rate_limited_target_that_is_alone_is_waited_for() -> None:
+    world = World(a=[bad(Kind.RATE_LIMITED, retry_after=3.0), ok("late")])
+    assert world.send().content == "late"
+    assert 3.0 <= world.time < 4.0
+
+
+def test_a_wait_that_would_pass_the_deadline_is_refused_at_once() -> None:
+    world = World(a=bad(Kind.RATE_LIMITED, retry_after=30.0))
+    with pytest.raises(AllTargetsFailed) as caught:
+        world.send(Request(ASK.messages, deadline=5.0))
+    assert world.time == 0.0
+    assert caught.value.retry_at == pytest.approx(30.0, abs=1.0)
+
+
+def test_an_open_circuit_is_not_asked_and_not_waited_for() -> None:
+    world = World({"breaker": CircuitBreaker(failure_threshold=3), **NO_RETRY}, a=DOWN)
+    for _ in range(10):
+        with pytest.raises(AllTargetsFailed):
+            world.send()
+    assert world.calls() == {"a": 3}
+    assert world.time == 0.0
+    assert world.guard.status()[0].state == "open"
+
+
+def test_a_circuit_closes_again_after_a_probe() -> None:
+    world = World({"breaker": CircuitBreaker(failure_threshold=1), **NO_RETRY}, a=[DOWN, ok("back")])
+    with pytest.raises(AllTargetsFailed):
+        world.send()
+    world.time += 40.0
+    assert world.send().content == "back"
+    assert world.guard.status()[0].state == "closed"
+
+
+def test_a_refused_key_disables_its_target_until_it_is_enabled() -> None:
+    world = World(a=[bad(Kind.AUTH, status=401), ok("A")], b=ok("B"))
+    assert [world.send().content for _ in range(3)] == ["B", "B", "B"]
+    assert world.calls()["a"] == 1
+    assert world.guard.status()[0].state == "disabled"
+    world.guard.enable("a")
+    assert world.send().content == "A"
+
+
+def test_round_robin_spreads_calls_and_a_conversation_stays_with_its_author() -> None:
+    world = World({"strategy": "round_robin"}, a=ok(), b=ok(), c=ok())
+    assert [world.send().target for _ in range(6)] == ["a", "b", "c", "a", "b", "c"]
+    turn = Message("assistant", "I am b", author=world.guard.authors[1])
+    talk = Request((Message("user", "who?"), turn, Message("user", "sure?")))
+    assert [world.send(talk).target for _ in range(3)] == ["b", "b", "b"]
+
+
+def test_preferred_targets_come_first() -> None:
+    world = World(a=ok(), b=ok(), c=DOWN)
+    assert world.send(Request(ASK.messages, prefer=("c", "b"))).target == "b"
+    assert world.calls() == {"a": 0, "b": 1, "c": 1}
+
+
+def test_a_cached_answer_costs_nothing_and_is_served_with_everything_down() -> None:
+    world = World(
+        {"response_cache": True, "breaker": CircuitBreaker(failure_threshold=1), **NO_RETRY}, a=[ok("A"), DOWN]
+    )
+    first, second = world.send(), world.send()
+    assert (first.cached, second.cached) == (False, True)
+    assert second.cost == 0 < first.cost
+    with pytest.raises(FailoverError):
+        world.send("something else")
+    assert world.guard.status()[0].state == "open"
+    assert world.send().content == "A"
+
+
+def test_a_lower_targets_cached_answer_waits_for_the_first_to_fail_under_priority() -> None:
+    world = World({"response_cache": True, **NO_RETRY}, a=[DOWN, ok("A")], b=ok("B"))
+    assert world.send().content == "B"
+    assert world.send().content == "A"
+
+
+def test_a_hit_never_repeats_a_message_id() -> None:
+    world = World({"response_cache": True}, a=ok(id="m1"))
+    ids = {world.send().answer.id for _ in range(3)}
+    assert len(ids) == 3
+
+
+def test_a_budget_refuses_before_sending_and_says_what_is_left() -> None:
+    world = World({"budget": Budget("0.01")}, a=ok())
+    sent = 0
+    with pytest.raises(BudgetExceeded):
+        for sent in range(10_000):
+            world.send(Request(ASK.messages, max_tokens=1000))
+    status = world.guard.budget
+    assert status is not None
+    assert status.spent <= status.limit
+    assert status.limit - status.spent < 2 * status.limit
+    assert world.calls()["a"] == sent > 0
+
+
+def test_the_cost_is_what_was_used_not_what_was_reserved() -> None:
+    world = World({"budget": 1.0}, a=ok())
+    response = world.send(Request(ASK.messages, max_tokens=1000))
+    assert response.cost_nano == 15_000  # 15 tokens at a dollar a million
+    assert world.guard.budget is not None
+    assert world.guard.budget.reserved == 0
+
+
+def test_a_call_without_the_label_its_budget_is_kept_by_is_refused() -> None:
+    world = World({"budget": Budget(1, per_label="user")}, a=ok())
+    with pytest.raises(BudgetExceeded, match="labels="):
+        world.send()
+    assert world.send(Request(ASK.messages, labels={"user": "alice"})).content == "fine"
+    alice = world.guard.spent_by("user", "alice")
+    assert alice is not None
+    assert alice.spent > 0
+
+
+def test_an_output_cap_of_ours_marks_the_answer_and_keeps_it_out_of_the_cache() -> None:
+    cut = ok("and so", finish_reason="length")
+    world = World({"budget": 1.0, "response_cache": True}, a=cut)
+    assert world.send().capped
+    assert not world.send().cached
+    assert world.scripts["a"].jobs[0].request.max_tokens == 4000
+    asked = Request(ASK.messages, max_tokens=7)
+    assert not world.send(asked).capped
+
+
+# ------------------------------------------------------------------ streams
+
+
+def cut(text: str = "") -> Any:
+    return bad(Kind.CUT, partial=ok(text))
+
+
+def test_a_stream_that_breaks_before_its_first_content_fails_over_in_silence() -> None:
+    world = World(a=[[cut()]], b=[["B1", "B2", ok("B1B2")]])
+    chunks, response = world.stream()
+    assert [chunk.text for chunk in chunks] == ["B1", "B2"]
+    assert response.target == "b"
+
+
+def test_a_stream_that_breaks_after_its_first_content_raises_with_what_had_arrived() -> None:
+    world = World(a=[["one ", cut("one ")]], b=ok("B"))
+    with pytest.raises(StreamInterrupted) as caught:
+        world.stream()
+    assert caught.value.partial == "one "
+    assert caught.value.cost_nano > 0
+    assert world.calls() == {"a": 1, "b": 0}
+
+
+def test_a_cut_stream_is_resumed_by_the_next_target_and_marked() -> None:
+    world = World({"on_stream_cut": "resume"}, a=[["one ", cut("one ")]], b=[["one two", ok("one two")]])
+    chunks, response = world.stream()
+    assert "".join(chunk.text for chunk in chunks) == "one two"
+    assert response.content == "one two"
+    assert response.resumed == (world.guard.authors[0],)
+    assert response.target == "b"
+    sent = world.scripts["b"].jobs[0].request.messages
+    assert Message("assistant", "one ") in sent
+
+
+def test_structured_output_is_never_resumed() -> None:
+    world = World({"on_stream_cut": "resume"}, a=[['{"a":', cut('{"a":')]], b=[["1}", ok("1}")]])
+    with pytest.raises(StreamInterrupted):
+        world.stream(Request(ASK.messages, response_format=JsonFormat({"type": "object"})))
+
+
+def test_a_resumed_answer_that_says_something_else_is_never_spliced() -> None:
+    said = "The quick brown fox jumps over the lazy dog"
+    other = "The quick brown fox jumps over the fence and away"
+    world = World({"on_stream_cut": "resume"}, a=[[said, cut(said)]], b=[[other, ok(other)]])
+    with pytest.raises(StreamInterrupted) as caught:
+        world.stream()
+    assert caught.value.partial == said
+
+
+def test_a_cached_answer_streams_too() -> None:
+    world = World({"response_cache": True}, a=[["A1", "A2", ok("A1A2")]])
+    world.stream()
+    chunks, response = world.stream()
+    assert "".join(chunk.text for chunk in chunks) == "A1A2"
+    assert response.cached
