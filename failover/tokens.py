@@ -7,7 +7,8 @@ Images are billed by their size in pixels, never by their bytes, so each counts 
 Other media count their decoded bytes.  What cannot be seen (a URL, a file id) counts a whole window.  Whoever knows
 the window of a model may clip all of it there: what does not fit is refused, and a refusal is not billed.
 
-At least, for passing over a target whose window is too small: the densest writing measured has 8.6 bytes a token.
+At least, for passing over a target whose window is too small: no writing that was measured has more than 8.6 bytes a
+token.  (Long runs of blanks have; they are not writing.)
 
 Probably, for rate limits: bytes divided by a ratio that is learnt from the usage that answers report.
 """

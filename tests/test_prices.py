@@ -236,6 +236,12 @@ def test_a_cache_read_that_is_dearer_than_reading_is_in_the_ceiling() -> None:
     assert ceiling(Price(1, 0, cache_read=3), 1_000, 0) == 3_000_000
 
 
+def test_sound_is_in_the_ceiling_where_the_request_has_any() -> None:
+    price = Price(1, 2, audio_input=10, audio_output=20)
+    assert ceiling(price, 10, 10) == 30_000
+    assert ceiling(price, 10, 10, Terms(audio=True)) == 300_000
+
+
 def test_asking_for_several_answers_multiplies_the_ceiling() -> None:
     assert ceiling(Price(1, 2), 10, 20, Terms(answers=3)) == 3 * ceiling(Price(1, 2), 10, 20) == 150_000
 
@@ -300,6 +306,7 @@ def test_no_usage_within_the_bounds_costs_more_than_the_ceiling(
         ("groq", "qwen/qwen3.8-27b", "0.8", "4"),
         ("openrouter", "openai/gpt-6-sol", "2", "10"),
         ("openrouter", "openai/gpt-6-sol:nitro", "2", "10"),
+        ("openrouter", "openai/gpt-4o-2024-05-13:nitro", "5", "15"),
         ("openrouter", "anthropic/claude-sonnet-5.5-20260928", "2", "10"),
         ("openrouter", "made/up:free", "0", "0"),
         ("gemini", "models/gemini-3.8-flash", "0.75", "3.75"),
