@@ -21,6 +21,9 @@ from failover.types import Block, Media, Text, Thinking, ToolCall
 KEY = "failover_blocks"
 Record = dict[str, Any]
 
+BROKEN = "\ufeff"
+"""Stands before the arguments of a streamed call that are not JSON: a byte-order mark, which no JSON parser takes."""
+
 
 def plain_arguments(args: Any) -> str:
     """Arguments as the models themselves mostly write them: compact, not escaped."""
@@ -61,7 +64,7 @@ def _attached(block: Block) -> bool:
 
 def _reparsed(arguments: str) -> str:
     try:
-        return plain_arguments(json.loads(arguments))
+        return plain_arguments(json.loads(arguments or "{}"))
     except ValueError:
         return arguments
 

@@ -28,7 +28,7 @@ from langchain_core.messages import (
 from failover.errors import BadRequest
 from failover.types import Block, Failure, Kind, Message, Role, Text, Thinking, ToolCall, ToolResult
 from langchain_failover._blocks import blocks_of, result_content, said_blocks
-from langchain_failover._kept import KEY, kept_reasoning, plain_arguments, restore
+from langchain_failover._kept import BROKEN, KEY, kept_reasoning, plain_arguments, restore
 
 ENTRY = "failover"
 """Our entry in an answer's ``response_metadata``."""
@@ -159,7 +159,7 @@ def _calls(message: AIMessage) -> dict[str, ToolCall]:
         found[id_] = ToolCall(id_, call["name"], plain_arguments(call["args"]))
     for broken in message.invalid_tool_calls:
         id_ = broken["id"] or f"call_{len(found)}"
-        found[id_] = ToolCall(id_, broken["name"] or "", broken["args"] or "")
+        found[id_] = ToolCall(id_, broken["name"] or "", (broken["args"] or "").removeprefix(BROKEN))
     if not found and (legacy := message.additional_kwargs.get("function_call")):
         id_ = _legacy_id(legacy.get("name"))
         found[id_] = ToolCall(id_, legacy.get("name") or "", legacy.get("arguments") or "")

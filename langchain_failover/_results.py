@@ -30,7 +30,7 @@ from langchain_core.output_parsers.openai_tools import make_invalid_tool_call, p
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
 from failover.types import Block, Chunk, Media, Response, Step, Text, Thinking, ToolCall, Usage
-from langchain_failover._kept import KEY, keep
+from langchain_failover._kept import BROKEN, KEY, keep
 from langchain_failover._messages import ENTRY
 
 ORIGIN = "failover_origin"
@@ -281,7 +281,10 @@ def _last(content: Content, response: Response, version: str | None) -> ChatGene
 
 
 def _call_chunk(call: ToolCall, number: int) -> Any:
-    return tool_call_chunk(name=call.name, args=call.arguments or "{}", id=call.id, index=number)
+    """LangChain reads chunks leniently: of ``{"path": "/ho`` it would make a call.  The mark keeps it from that."""
+    good, _ = parsed_calls((call,))
+    args = call.arguments or "{}" if good else BROKEN + call.arguments
+    return tool_call_chunk(name=call.name, args=args, id=call.id, index=number)
 
 
 class PlainPieces:

@@ -3,7 +3,8 @@
 Targets become strings where their name says all, else dictionaries of what differs from the defaults; settings
 become dictionaries; both are what the constructor takes.  A key that was given is written as LangChain's marker for
 a secret, under the name of the provider's environment variable, and is looked up there when it is loaded.  Live
-things (HTTP clients, stores, listeners, framework models, functions) are ``not_implemented``.
+things (HTTP clients, stores, listeners, framework models, functions) are left to LangChain, which writes them as
+``not_implemented`` and refuses to load them.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import fields, is_dataclass
 from decimal import Decimal
 from typing import Any
 
-from langchain_core.load.serializable import to_json_not_implemented
+from langchain_core.load.serializable import Serializable
 from pydantic import SecretStr
 
 from failover.dialects.providers import PROVIDERS
@@ -46,13 +47,22 @@ def _changed(settings: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value != defaults[name]}
 
 
+class _Key(Serializable):
+    """LangChain's marker for a secret; a plain dictionary that looks like one would be escaped as user data."""
+
+    variable: str
+
+    def to_json(self) -> Any:
+        return {"lc": 1, "type": "secret", "id": [self.variable]}
+
+
 def _secret(target: Target) -> Any:
     if not isinstance(target.api_key, SecretStr):
-        return to_json_not_implemented(target.api_key)
+        return target.api_key
     provider = target.provider or target.name.partition(":")[0]
     row = PROVIDERS.get(provider)
     variable = row.key_env[0] if row and row.key_env else f"{provider.upper().replace('-', '_')}_API_KEY"
-    return {"lc": 1, "type": "secret", "id": [variable]}
+    return _Key(variable=variable)
 
 
 def _saved(value: Any) -> Any:
@@ -68,4 +78,4 @@ def _saved(value: Any) -> Any:
         case _ if is_dataclass(value) and hasattr(type(value), "__pydantic_fields__"):
             return {name: _saved(entry) for name, entry in _changed(value).items()}
         case _:
-            return to_json_not_implemented(value)
+            return value

@@ -9,6 +9,7 @@ twins: below LangChain's callbacks, so that one call stays one run in a trace, w
 - Tools go through the model's own ``bind_tools``, so its dialect, its structured output and its limits apply.
 - Its SDK's retries are switched off where it lets us (``max_retries`` 0, also on clients it built already), so that
   they do not multiply ours.
+- Its answers are judged like any others before they are believed.
 - Its exceptions become failures by the same table as HTTP's, from the status, headers and body they carry.
   Cancellation and LangGraph's control flow are nobody's failure and pass through.
 
@@ -32,6 +33,7 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from langchain_core.runnables import RunnableBinding
 
 from failover.attempter import Item, Job
+from failover.dialects.judge import judge
 from failover.errors import ConfigurationError
 from failover.failures import classify_exception
 from failover.settings import Target
@@ -287,18 +289,16 @@ def _answer(message: AIMessage) -> Outcome:
     (turn,) = messages_of([message])
     notes = message.response_metadata
     native = str(notes.get("finish_reason") or notes.get("stop_reason") or notes.get("status") or "")
-    reason = FINISH.get(native.lower(), "tool_calls" if turn.tool_calls else "stop")
-    if not turn.content and reason == "stop":
-        return Failure(Kind.EMPTY, "the model answered nothing")
-    return Answer(
+    answer = Answer(
         turn,
-        finish_reason=reason,
+        finish_reason=FINISH.get(native.lower(), "stop"),
         native_finish_reason=native or None,
         usage=_usage(message.usage_metadata),
         model=str(notes.get("model_name") or notes.get("model") or ""),
         id=str(notes.get("id") or ""),
         extra={ORIGIN: _original(message)},
     )
+    return judge(answer)
 
 
 def _original(message: AIMessage) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
 from dataclasses import replace
 from difflib import get_close_matches
+from inspect import signature
 from operator import itemgetter
 from typing import Any, Literal, Self, cast
 
@@ -49,6 +50,8 @@ from langchain_failover._tools import AnyTool, openai_tools, schema_format
 
 BYTES_PER_TOKEN = 3.8
 """Of English prose under OpenAI's o200k vocabulary, as measured; code and most other languages have 3.6 to 4.6."""
+
+DEFAULTS = {name: parameter.default for name, parameter in signature(Failover).parameters.items()}
 
 Method = Literal["function_calling", "json_mode", "json_schema"]
 
@@ -443,9 +446,12 @@ class ChatFailover(BaseChatModel):
 
     @property
     def lc_attributes(self) -> dict[str, Any]:
-        options = {name: value for name, value in self.core._config.items() if value not in (None, (), False)}
-        kept = saved_options({name: value for name, value in options.items() if name in SHAPING})
-        return {"targets": saved_targets(self.core.targets), **kept}
+        """The core's configuration, also where it was handed in live."""
+        options = {name: value for name, value in self.core._config.items() if value != DEFAULTS[name]}
+        deadline = options.pop("deadline", None)
+        if deadline is not None and self.timeout is None:
+            options["timeout"] = deadline
+        return {"targets": saved_targets(self.core.targets), **saved_options(options)}
 
     # -------------------------------------------------------------- the end
 

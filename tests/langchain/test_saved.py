@@ -1,0 +1,131 @@
+"""``dumps`` and ``loads``, ``init_chat_model``: a model out of its configuration."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from langchain.chat_models import init_chat_model
+from langchain_core._api.beta_decorator import suppress_langchain_beta_warning
+from langchain_core.load import dumps, loads
+from langchain_core.runnables import ConfigurableField
+from pydantic import SecretStr
+
+from failover import Budget, CircuitBreaker, ConfigurationError, Failover, Price, Target
+from langchain_failover import ChatFailover, register
+from tests.langchain.kit import Recorder, chat, script
+from tests.langchain.kit import target as scripted
+
+SECRET = "sk-do-not-show-1234567890"
+
+
+def read(text: str, **more: Any) -> Any:
+    with suppress_langchain_beta_warning():
+        return loads(
+            text, valid_namespaces=["langchain_failover"], allowed_objects=[ChatFailover], secrets_from_env=True, **more
+        )
+
+
+@pytest.fixture
+def rich() -> ChatFailover:
+    return ChatFailover(
+        [
+            "openai:gpt-6-luna",
+            Target("openai:gpt-6-sol", api_key=SecretStr(SECRET), rpm=5, inputs=frozenset({"image"})),
+            Target("local", base_url="http://127.0.0.1:9/v1", model="qwen", price=Price(input=1, output="2.5")),
+        ],
+        strategy="priority",
+        budget=Budget(5, per="week", timezone="Europe/Berlin"),
+        breaker=CircuitBreaker(failure_threshold=2),
+        temperature=0.5,
+        labels={"app": "x"},
+    )
+
+
+@pytest.fixture(autouse=True)
+def _keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", SECRET)
+
+
+def test_a_model_comes_back_as_it_was_configured(rich: ChatFailover) -> None:
+    again = read(dumps(rich))
+    assert isinstance(again, ChatFailover)
+    assert again.core is not rich.core
+    assert again.core.targets == rich.core.targets
+    assert (again.temperature, again.labels) == (0.5, {"app": "x"})
+    assert (again.budget, again.breaker, again.strategy) == (rich.budget, rich.breaker, "priority")
+    assert again.configurable_fields(temperature=ConfigurableField(id="t"))
+    assert dumps(again) == dumps(rich)
+
+
+def test_no_key_is_written_anywhere(rich: ChatFailover) -> None:
+    keyed = ChatFailover(["openai:gpt-6-luna"], api_key=SECRET)
+    recorder = Recorder()
+    model = chat(scripted("a", api_key=SecretStr(SECRET)))
+    model.invoke("hi", {"callbacks": [recorder]})
+    for shown in (rich, keyed, model):
+        everything = (dumps(shown), repr(shown), str(shown), repr(shown.core), repr(shown.asdict()), repr(vars(shown)))
+        assert SECRET not in "".join(everything)
+    assert SECRET not in repr(recorder.invocation)
+
+
+def test_a_given_key_is_a_secret_under_its_providers_name(rich: ChatFailover, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved = json.loads(dumps(rich))["kwargs"]["targets"]
+    assert saved[0] == "openai:gpt-6-luna"
+    assert saved[1]["api_key"] == {"lc": 1, "type": "secret", "id": ["OPENAI_API_KEY"]}
+    monkeypatch.setenv("OPENAI_API_KEY", "another")
+    assert read(dumps(rich)).core.targets[1].api_key.get_secret_value() == "another"
+
+
+def test_a_shared_guard_is_written_with_its_own_configuration() -> None:
+    guard = Failover(["openai:gpt-6-luna"], strategy="priority", budget=5, deadline=30, response_cache=False)
+    again = read(dumps(ChatFailover(failover=guard, temperature=0.1)))
+    assert again.core is not guard
+    assert again.core.targets == guard.targets
+    assert again.core.budget.limit == 5
+    assert (again.timeout, again.response_cache) == (30, False)
+
+
+def test_live_things_are_not_implemented_rather_than_wrong() -> None:
+    text = dumps(chat())
+    assert json.loads(text)["kwargs"]["targets"][0]["attempter"]["type"] == "not_implemented"
+    with pytest.raises(NotImplementedError):
+        read(text)
+
+
+# ------------------------------------------------------------ init_chat_model
+
+
+def test_init_chat_model_knows_failover_once_it_is_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    register()
+    register()
+    one = init_chat_model("failover:openai:gpt-6-luna", temperature=0.2)
+    assert isinstance(one, ChatFailover)
+    assert (one.core.targets[0].name, one.temperature) == ("openai:gpt-6-luna", 0.2)
+    several = init_chat_model("failover:openai:gpt-6-luna, openai:gpt-6-sol", strategy="priority")
+    assert [one.name for one in several.core.targets] == ["openai:gpt-6-luna", "openai:gpt-6-sol"]
+    assert isinstance(init_chat_model("failover:env"), ChatFailover)
+    with pytest.raises(ConfigurationError, match="unknown provider 'opnai'"):
+        init_chat_model("failover:opnai:gpt-6-luna")
+
+
+def test_a_configurable_model_may_become_ours_at_run_time() -> None:
+    register()
+    configurable = init_chat_model(configurable_fields=["model", "temperature"])
+    with pytest.raises(ConfigurationError, match="unknown provider 'opnai'"):
+        configurable.invoke("hi", {"configurable": {"model": "failover:opnai:gpt-6-luna"}})
+
+
+def test_a_langchain_without_its_table_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    import langchain.chat_models.base as base
+
+    monkeypatch.delattr(base, "_BUILTIN_PROVIDERS")
+    with pytest.raises(ConfigurationError, match=r"build ChatFailover\(...\) yourself"):
+        register()
+
+
+def test_scripts_in_these_tests_are_asked_through_the_core() -> None:
+    model = chat()
+    model.invoke("hi")
+    assert len(script(model).jobs) == 1
