@@ -94,7 +94,7 @@ class Size:
     def estimate(self, ratio: float) -> int:
         """Input tokens that it probably takes, at ``ratio`` bytes a token."""
         media = sum(size // TYPICAL_BYTES[kind] for kind, size in self.media)
-        return ceil(self.text / ratio) + self.frame // 4 + (len(self.images) + self.unseen) * TYPICAL_IMAGE + media
+        return estimate(self.text, ratio) + self.frame // 4 + (len(self.images) + self.unseen) * TYPICAL_IMAGE + media
 
 
 def measure(request: Request) -> Size:
@@ -161,22 +161,9 @@ def _plain(value: Any) -> Any:
 _ENCODER = json.JSONEncoder(ensure_ascii=False, check_circular=False, default=_plain)
 
 
-# ------------------------------------------------- the same, in one number
-
-
-def upper_bound(request: Request, provider: str = "", window: int | None = None) -> int:
-    """See ``Size.upper_bound``."""
-    return measure(request).upper_bound(provider, window)
-
-
-def lower_bound(request: Request) -> int:
-    """See ``Size.lower_bound``."""
-    return measure(request).lower_bound()
-
-
-def estimate(bound: int, ratio: float) -> int:
-    """Tokens that a text of ``bound`` bytes probably takes."""
-    return ceil(bound / ratio)
+def estimate(text_bytes: int, ratio: float) -> int:
+    """Tokens that a text of so many bytes probably takes, at ``ratio`` bytes a token."""
+    return ceil(text_bytes / ratio)
 
 
 # --------------------------------------------------------------- learning

@@ -26,9 +26,7 @@ from failover.tokens import (
     UNSEEN,
     Ratio,
     estimate,
-    lower_bound,
     measure,
-    upper_bound,
 )
 from failover.types import (
     JsonFormat,
@@ -57,6 +55,14 @@ def counter() -> Callable[[str], int]:
 
 def asked(*content: Any, **options: Any) -> Request:
     return Request((Message("user", content),), **options)
+
+
+def upper_bound(request: Request, provider: str = "", window: int | None = None) -> int:
+    return measure(request).upper_bound(provider, window)
+
+
+def lower_bound(request: Request) -> int:
+    return measure(request).lower_bound()
 
 
 def text_bytes(text: str) -> int:
