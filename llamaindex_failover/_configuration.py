@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from difflib import get_close_matches
 from typing import Any, Literal, TypedDict
 
 import httpx
@@ -19,7 +20,7 @@ from failover._checked import without_userinfo
 from failover.client import Failover
 from failover.errors import ConfigurationError
 from failover.events import Listener
-from failover.settings import Budget, Cache, CircuitBreaker, Retry, Target, Timeouts
+from failover.settings import Budget, Cache, CircuitBreaker, Hedge, Retry, Target, Timeouts
 
 
 class Orchestration(TypedDict, total=False):
@@ -36,10 +37,20 @@ class Orchestration(TypedDict, total=False):
     store: Any
     on_stream_cut: Literal["raise", "resume"]
     on_content_filter: Literal["raise", "next"]
+    hedge: Hedge | None
     listeners: Sequence[Listener]
     client: httpx.Client | None
     async_client: httpx.AsyncClient | None
     http2: bool
+
+
+def refuse_unknown(settings: Orchestration) -> None:
+    known = Orchestration.__annotations__
+    for name in settings:
+        if name not in known:
+            close = get_close_matches(name, known, 1)
+            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
+            raise ConfigurationError(f"FailoverLLM: unknown setting {name!r}; {hint}")
 
 
 SETTINGS: Mapping[str, type[Any]] = {
@@ -48,6 +59,7 @@ SETTINGS: Mapping[str, type[Any]] = {
     "breaker": CircuitBreaker,
     "retry": Retry,
     "timeouts": Timeouts,
+    "hedge": Hedge,
 }
 LIVE = frozenset({"listeners", "client", "async_client"})
 SECRET = {"api_key", "headers", "attempter"}

@@ -51,7 +51,7 @@ from failover.settings import Target
 from failover.types import CallOptions, Chunk, Message, Response
 from llamaindex_failover import _structured
 from llamaindex_failover._authors import Authors
-from llamaindex_failover._configuration import Orchestration, dumped, revived
+from llamaindex_failover._configuration import Orchestration, dumped, refuse_unknown, revived
 from llamaindex_failover._messages import to_messages
 from llamaindex_failover._options import fields_of
 from llamaindex_failover._results import Snapshots, to_chat_response, to_completion
@@ -450,6 +450,7 @@ def _orchestrator(given: Any, failover: Failover | None, settings: Orchestration
         raise ConfigurationError(
             'FailoverLLM: give targets, such as ["openai:gpt-6-luna"], or failover=..., or use FailoverLLM.from_env()'
         )
+    refuse_unknown(settings)
     one = (given,) if isinstance(given, str | Target | LLM) else given
     return Failover([as_target(each) if isinstance(each, LLM) else each for each in one], **settings)
 

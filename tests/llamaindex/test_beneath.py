@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -17,9 +17,6 @@ from llama_index.core.base.llms.types import (
     LLMMetadata,
 )
 from llama_index.core.callbacks import CallbackManager, LlamaDebugHandler
-from llama_index.core.instrumentation import get_dispatcher
-from llama_index.core.instrumentation.event_handlers import BaseEventHandler
-from llama_index.core.instrumentation.events import BaseEvent
 from llama_index.core.llms import CustomLLM, MockLLM
 from llama_index.core.llms.callbacks import llm_chat_callback, llm_completion_callback
 from llama_index.core.llms.function_calling import FunctionCallingLLM
@@ -59,9 +56,7 @@ class Asynchronous(Plain):
         return CompletionResponse(text="async")
 
     @llm_completion_callback()
-    async def astream_complete(
-        self, prompt: str, formatted: bool = False, **kwargs: Any
-    ) -> CompletionResponseAsyncGen:
+    async def astream_complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponseAsyncGen:
         async def pieces() -> CompletionResponseAsyncGen:
             yield CompletionResponse(text="async", delta="async")
 
@@ -135,27 +130,6 @@ class Layered(Chatting):
             yield _said("_astream_chat")
 
         return pieces()
-
-
-class Ear(BaseEventHandler):
-    """Hears every event of instrumentation."""
-
-    _heard: list[str] = PrivateAttr(default_factory=list)
-
-    @classmethod
-    def class_name(cls) -> str:
-        return "Ear"
-
-    def handle(self, event: BaseEvent, **kwargs: Any) -> None:
-        self._heard.append(event.class_name())
-
-
-@pytest.fixture
-def ear() -> Iterator[list[str]]:
-    root, ear = get_dispatcher(), Ear()
-    root.add_event_handler(ear)
-    yield ear._heard
-    root.event_handlers.remove(ear)
 
 
 LLMS = [Plain(), Asynchronous(), MockLLM(), MockLLM(is_chat_model=True), Chatting(), Layered()]

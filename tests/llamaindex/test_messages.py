@@ -175,7 +175,11 @@ def test_citations_of_an_answer_become_blocks() -> None:
     assert message.content == "Start it."
     (block,) = message.blocks[1:]
     assert isinstance(block, CitationBlock)
-    assert (block.source, block.title, block.additional_location_info) == ("https://m", "Manual", {"start_block_index": 2})
+    assert (block.source, block.title, block.additional_location_info) == (
+        "https://m",
+        "Manual",
+        {"start_block_index": 2},
+    )
 
 
 # ------------------------------------------------------------------- tools

@@ -132,7 +132,7 @@ def test_a_tool_choice_is_read_in_every_shape(given: Any, expected: str | None) 
 
 
 def test_a_choice_of_a_tool_that_is_not_there_names_those_that_are() -> None:
-    with pytest.raises(ConfigurationError, match="'sub' names no tool of this call; there are: math.add"):
+    with pytest.raises(ConfigurationError, match=r"'sub' names no tool of this call; there are: math\.add"):
         fields_of({"tools": [ADD], "tool_choice": "sub"})
 
 

@@ -45,7 +45,11 @@ def test_everything_but_the_message_is_plain_json() -> None:
 def test_tokens_stand_where_llamaindex_looks_for_them() -> None:
     chat = to_chat_response(response(Text("hi"), usage=Usage(11, 7, cache_read_tokens=3, reasoning_tokens=2)))
     assert get_tokens_from_response(chat) == (11, 7)
-    assert [chat.additional_kwargs[name] for name in ("prompt_tokens", "completion_tokens", "total_tokens")] == [11, 7, 18]
+    assert [chat.additional_kwargs[name] for name in ("prompt_tokens", "completion_tokens", "total_tokens")] == [
+        11,
+        7,
+        18,
+    ]
     assert chat.raw is not None
     assert chat.raw["usage"]["prompt_tokens_details"]["cached_tokens"] == 3
     assert chat.raw["usage"]["completion_tokens_details"]["reasoning_tokens"] == 2

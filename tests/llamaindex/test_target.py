@@ -23,7 +23,20 @@ from llama_index.core.llms.callbacks import llm_chat_callback
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from pydantic import PrivateAttr
 
-from failover import Answer, Chunk, Failure, JsonFormat, Kind, Message, Request, Thinking, Timeouts, Tool, ToolCall, Usage
+from failover import (
+    Answer,
+    Chunk,
+    Failure,
+    JsonFormat,
+    Kind,
+    Message,
+    Request,
+    Thinking,
+    Timeouts,
+    Tool,
+    ToolCall,
+    Usage,
+)
 from failover.attempter import Item, Job
 from llamaindex_failover import as_target
 
@@ -436,7 +449,10 @@ def test_usage_is_kept_from_whichever_piece_had_it() -> None:
 
 @pytest.mark.parametrize(("reason", "kind"), [(None, Failure), ("stop", Answer)])
 def test_a_stream_of_choices_without_a_reason_to_stop_was_cut(reason: str | None, kind: type) -> None:
-    script = [said("a", delta="a", raw={"choices": [{}]}), said("a", delta="", raw={"choices": [{"finish_reason": reason}]})]
+    script = [
+        said("a", delta="a", raw={"choices": [{}]}),
+        said("a", delta="", raw={"choices": [{"finish_reason": reason}]}),
+    ]
     (*_, outcome) = Bench(script).items()
     assert isinstance(outcome, kind)
     if isinstance(outcome, Failure):
