@@ -231,19 +231,23 @@ _ROUTED: Mapping[str, Any] = {
     "forced_thinking": True,
     "prefill": False,
 }
+_HOSTED: Mapping[str, Any] = {**_ANY_WIRE, "max_output_tokens": None}
 _LOCAL: Mapping[str, Any] = {**_ANY_WIRE, "context_window": None, "max_output_tokens": None}
 
 OVERLAYS: Mapping[str, Mapping[str, Any]] = {
     "openai": {},
     "azure": {},
     "openrouter": _ROUTED,
+    "together": _HOSTED,
+    "fireworks": _HOSTED,
     "ollama": _LOCAL,
     "vllm": _LOCAL,
     "lmstudio": _LOCAL,
 }
 """Facts that a provider sets for all its models; a provider that is not named here sets ``_ANY_WIRE``.
 
-OpenRouter maps parameters to each upstream, so nothing is dropped for it.  A local server's window is whatever it
+OpenRouter maps parameters to each upstream, so nothing is dropped for it.  Who hosts other people's open models sets
+limits on output that are not the maker's.  A local server's window is whatever it
 was started with.
 """
 

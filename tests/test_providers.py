@@ -206,7 +206,7 @@ DIFFERENT = {
     "groq:qwen/qwen3.8-27b": "it thinks unless told effort none",
     "openrouter:anthropic/claude-sonnet-5.5": "the model cannot be forced, whoever relays to it",
     "openrouter:meta-llama/llama-guard-4-12b": "not in the table",
-    "together:deepseek-ai/DeepSeek-V4.1-Flash-1017": "only DeepSeek's own limits are published",
+    "together:deepseek-ai/DeepSeek-V4.1-Flash-1017": "it thinks by default wherever it is hosted",
 }
 
 

@@ -23,7 +23,7 @@ from failover.dialects.body import dumps, encode
 from failover.dialects.chat_answer import ChatDecoder, parse
 from failover.dialects.inline import inlined
 from failover.dialects.media import data_url, plain_text, settled
-from failover.dialects.params import Thought, amend, plain, thought, unforced
+from failover.dialects.params import Thought, amend, plain, roomed, thought, unforced
 from failover.dialects.providers import is_dated
 from failover.dialects.replay import ReplayRules, portable, rules_for, tool_names, wire_name
 from failover.types import (
@@ -72,6 +72,7 @@ class Chat:
             body |= _formatted(request, request.response_format, model)
         body |= _added(model)
         body |= request.extra_body
+        roomed(body, model.facts, notes)
         if model.learned:
             amend(body, model.learned)
         return Wire(_path(model), encode(body), HEADERS, tuple(notes), tool_names(request.tools, rules))

@@ -273,9 +273,10 @@ class Reader:
 
     def choice(self, choice: Mapping[str, Any]) -> list[Chunk]:
         chunks: list[Chunk] = []
-        delta = choice["delta"] if "delta" in choice else choice.get("message")
-        if delta:
+        if delta := choice.get("delta"):
             chunks = self._delta(delta)
+        elif "delta" not in choice and (message := choice.get("message")):
+            chunks = self._delta(_as_delta(message))
         if choice.get("logprobs"):
             self._add_logprobs(choice["logprobs"])
         if choice.get("error"):
@@ -444,6 +445,14 @@ class Reader:
         return blocks
 
 
+def _as_delta(message: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A whole message as one delta: each of its calls is one of its own, whatever their ids."""
+    calls = message.get("tool_calls")
+    if not calls:
+        return message
+    return {**message, "tool_calls": [{**call, "index": index} for index, call in enumerate(calls)]}
+
+
 def _reason(finish: str | None) -> FinishReason:
     return FINISH.get(finish.lower(), "other") if finish else "other"
 
@@ -485,6 +494,16 @@ class _Call:
     def arguments(self) -> str:
         return mended("".join(self.pieces))
 
+    def ends_before(self, ident: str, more: str) -> bool:
+        """A fragment that brings a name again is another call: if its id is another, or if this one is complete.
+
+        One without a name continues, whatever its id: some servers make up a new id for every fragment.
+        """
+        if ident and self.id and ident != self.id:
+            return True
+        whole = self.arguments.strip()
+        return bool(more.strip()) and whole.startswith("{") and is_whole(ToolCall("", "", whole))
+
 
 class Calls:
     """Tool calls, put together from fragments however a server cuts them."""
@@ -500,21 +519,21 @@ class Calls:
     def add(self, fragment: Mapping[str, Any]) -> None:
         function = fragment.get("function") or {}
         ident, name = string(fragment.get("id")), string(function.get("name"))
-        call = self._belongs(fragment.get("index"), ident, name)
+        arguments = function.get("arguments")
+        more = arguments if isinstance(arguments, str) else "" if arguments is None else dumps(arguments)
+        call = self._belongs(fragment.get("index"), ident, name, more)
         call.id = call.id or ident
         call.name = call.name or name
-        arguments = function.get("arguments")
-        if arguments is not None:
-            call.pieces.append(arguments if isinstance(arguments, str) else dumps(arguments))
+        call.pieces.append(more)
         for key, value in fragment.items():
             if key not in ("index", "id", "type", "function") and value is not None:
                 call.extra[key] = value
 
-    def _belongs(self, index: Any, ident: str, name: str) -> _Call:
+    def _belongs(self, index: Any, ident: str, name: str, more: str) -> _Call:
         """The call that a fragment continues, or a new one."""
         index = index if isinstance(index, int) else None
         call = self._latest(index, ident)
-        if call is None or (name and call.name and self._is_another(call, ident)):
+        if call is None or (name and call.name and call.ends_before(ident, more)):
             call = _Call(index)
             self._calls.append(call)
         return call
@@ -525,17 +544,6 @@ class Calls:
             return next((call for call in reversed(self._calls) if call.index == index), None)
         last = self._calls[-1] if self._calls else None
         return next((call for call in self._calls if ident and call.id == ident), last)
-
-    @staticmethod
-    def _is_another(call: _Call, ident: str) -> bool:
-        """A fragment that brings a name again is another call if its id is another, or if ``call`` is complete.
-
-        One without a name continues, whatever its id: some servers make up a new id for every fragment.
-        """
-        if ident and call.id:
-            return ident != call.id
-        arguments = call.arguments
-        return bool(arguments) and is_whole(ToolCall("", "", arguments))
 
     def all(self, answer_id: str) -> list[ToolCall]:
         """All calls; ids that are missing or used twice are made, the same for the same answer."""

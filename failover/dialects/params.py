@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from failover.dialects.base import Model
+from failover.dialects.body import encode
 from failover.facts import Facts
 from failover.types import Failure, Kind, Request
 
@@ -163,6 +164,23 @@ def _few(stop: list[str], most: int | None, notes: list[str]) -> list[str]:
         return stop
     notes.append(f"stop cut to the first {most} of {len(stop)} sequences")
     return stop[:most]
+
+
+BYTES_PER_TOKEN = 3
+"""Of a prompt's JSON; English has 3.8 to 4 with today's vocabularies, so this errs on the roomy side."""
+
+
+def roomed(body: dict[str, Any], facts: Facts, notes: list[str]) -> None:
+    """Lowers a cap on output that, with this prompt, is more than the window holds: many servers refuse the sum.
+
+    The prompt is only measured where the cap takes half the window or more.
+    """
+    window = facts.context_window
+    for name in CAPS:
+        cap = body.get(name)
+        if window and isinstance(cap, int) and cap * 2 >= window:
+            prompt = sum(len(encode(body.get(part, ""))) for part in ("messages", "input", "system", "tools"))
+            body[name] = _clamped(name, cap, 1, window - prompt // BYTES_PER_TOKEN - 1, notes)
 
 
 # ---------------------------------------------------------------- learning

@@ -118,6 +118,7 @@ _ROWS = (
             "rename": {"seed": "random_seed"},
             "refuses": _NO_TOP_K | _NO_LOGPROBS,
             "ranges": {"temperature": (0.0, 1.5)},
+            "max_stop": 4,
             "required": "any",
             "stream_usage": False,
             "null_content": False,
