@@ -98,17 +98,18 @@ def _redacted(part: Mapping[str, Any]) -> Iterable[Block]:
 
 
 def _reasoning(part: Mapping[str, Any]) -> Iterable[Block]:
-    """LangChain's ``reasoning`` block, or an OpenAI Responses item of the same name (with a ``summary``)."""
-    extras = dict(part.get("extras") or {})
-    items = {key: part[key] for key in ("id", "summary", "encrypted_content", "content") if key in part}
-    text = part.get("reasoning") or "".join(item.get("text", "") for item in part.get("summary") or ())
-    signature = extras.pop("signature", None)
-    return (Thinking(text, signature=signature, extra={**extras, **_worth(items)}),)
+    """LangChain's ``reasoning`` block, or an OpenAI Responses item of the same name (with a ``summary``).
+
+    A Responses item is sealed by its ``encrypted_content``; without it, its id is worth nothing.
+    """
+    flat = {**(part.get("extras") or {}), **part}
+    seal = flat.get("signature") or flat.get("encrypted_content")
+    text = flat.get("reasoning") or "".join(item.get("text", "") for item in flat.get("summary") or ())
+    kept = {key: value for key, value in flat.items() if key not in SHOWN and (seal or key != "id")}
+    return (Thinking(text, signature=seal, extra=kept),)
 
 
-def _worth(item: Mapping[str, Any]) -> Mapping[str, Any]:
-    """An item's id is only worth keeping with the content that belongs to it."""
-    return item if item.keys() - {"id"} else {}
+SHOWN = frozenset(("type", "reasoning", "signature", "encrypted_content", "index", "extras", "status"))
 
 
 def _reasoning_content(part: Mapping[str, Any]) -> Iterable[Block]:

@@ -109,6 +109,8 @@ def standard(block: Block) -> Iterator[dict[Any, Any]]:
             yield {"type": "text", "text": text, **_annotated(extra)}
         case Thinking(redacted=str(data)):
             yield {"type": "non_standard", "value": {"type": "redacted_thinking", "data": data}}
+        case Thinking(text="", signature=None) if (foreign := _vendors_own(block)) is not None:
+            yield {"type": "non_standard", "value": foreign}
         case Thinking(text=text):
             yield {"type": "reasoning", "reasoning": text, **_extras(block)}
         case ToolCall():
@@ -136,6 +138,11 @@ def _annotation(item: Mapping[str, Any]) -> dict[str, Any]:
 def _extras(block: Thinking) -> dict[str, Any]:
     extras = {**block.extra, **({"signature": block.signature} if block.signature else {})}
     return {"extras": extras} if extras else {}
+
+
+def _vendors_own(block: Thinking) -> dict[str, Any] | None:
+    """A whole block of the vendor's own that a dialect keeps: a server-side tool and its result."""
+    return next((dict(held) for held in block.extra.values() if isinstance(held, Mapping) and "type" in held), None)
 
 
 def _call_block(call: ToolCall) -> dict[str, Any]:

@@ -262,7 +262,12 @@ def test_a_reasoning_item_of_the_responses_api_keeps_what_belongs_to_it() -> Non
     for message in (AIMessage([item, "a"]), AIMessage("a", additional_kwargs={"reasoning": item})):
         (thought, _) = said(message).content
         assert isinstance(thought, Thinking)
-        assert (thought.text, thought.extra["encrypted_content"], thought.extra["id"]) == ("hm", "e", "rs_1")
+        assert (thought.text, thought.signature, thought.extra["id"]) == ("hm", "e", "rs_1")
+
+
+def test_an_item_that_is_not_sealed_loses_the_id_it_cannot_be_found_by() -> None:
+    (thought, _) = said(AIMessage([{"type": "reasoning", "id": "rs_1", "reasoning": "hm"}, "a"])).content
+    assert thought == Thinking("hm")
 
 
 def test_what_only_another_vendor_understands_is_left_out_of_a_models_turn() -> None:

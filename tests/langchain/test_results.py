@@ -83,6 +83,14 @@ def test_a_version_one_stream_adds_up_to_the_same_blocks() -> None:
     assert whole.text == "three"
 
 
+def test_a_vendors_own_block_is_shown_as_that_and_goes_back_whole() -> None:
+    search = {"type": "server_tool_use", "id": "s1", "name": "web_search", "input": {"query": "x"}}
+    given = response(Thinking(extra={"anthropic_block": search}), Text("found"))
+    assert message_of(given, "v1").content[0] == {"type": "non_standard", "value": search}
+    for message in (message_of(given), message_of(given, "v1"), streamed(given), streamed(given, version="v1")):
+        assert messages_of([message])[0].content == given.answer.message.content
+
+
 def test_a_finished_block_is_not_shown_twice() -> None:
     given = response(SIGNED, Text("a"))
     chunks = [Chunk(reasoning="let me see", index=0), Chunk(blocks=(SIGNED,), index=0), Chunk(text="a", index=1)]
