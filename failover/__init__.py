@@ -2,62 +2,69 @@
 
 ``Failover`` is the orchestrator; ``Target``, ``Budget`` and the other settings say what it may do; ``Request``,
 ``Message`` and ``Response`` are what goes in and comes out; everything it raises is a ``FailoverError``.
+
+Names are fetched when they are first used: ``import failover`` costs next to nothing, and ``from failover import
+Message`` loads neither httpx nor pydantic.
 """
 
-from failover.client import BudgetStatus, Failover, TargetStatus
-from failover.errors import (
-    AllTargetsFailed,
-    BadRequest,
-    BudgetExceeded,
-    CircuitOpen,
-    ConfigurationError,
-    ContentFiltered,
-    ContextOverflow,
-    FailoverError,
-    Incapable,
-    ProviderError,
-    RateLimited,
-    Rejected,
-    StoreUnavailable,
-    StreamInterrupted,
-    TargetDisabled,
-)
-from failover.settings import (
-    Budget,
-    Cache,
-    CircuitBreaker,
-    Hedge,
-    Hours,
-    Price,
-    RateLimit,
-    Retry,
-    Target,
-    Tier,
-    Timeouts,
-)
-from failover.types import (
-    Answer,
-    Block,
-    CallOptions,
-    Chunk,
-    Failure,
-    JsonFormat,
-    Kind,
-    Media,
-    Message,
-    Outcome,
-    Request,
-    Response,
-    Result,
-    Step,
-    Text,
-    Thinking,
-    Tool,
-    ToolCall,
-    ToolResult,
-    Trail,
-    Usage,
-)
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from failover.client import BudgetStatus, Failover, TargetStatus
+    from failover.errors import (
+        AllTargetsFailed,
+        BadRequest,
+        BudgetExceeded,
+        CircuitOpen,
+        ConfigurationError,
+        ContentFiltered,
+        ContextOverflow,
+        FailoverError,
+        Incapable,
+        ProviderError,
+        RateLimited,
+        Rejected,
+        StoreUnavailable,
+        StreamInterrupted,
+        TargetDisabled,
+    )
+    from failover.settings import (
+        Budget,
+        Cache,
+        CircuitBreaker,
+        Hedge,
+        Hours,
+        Price,
+        RateLimit,
+        Retry,
+        Target,
+        Tier,
+        Timeouts,
+    )
+    from failover.types import (
+        Answer,
+        Block,
+        CallOptions,
+        Chunk,
+        Failure,
+        JsonFormat,
+        Kind,
+        Media,
+        Message,
+        Outcome,
+        Request,
+        Response,
+        Result,
+        Step,
+        Text,
+        Thinking,
+        Tool,
+        ToolCall,
+        ToolResult,
+        Trail,
+        Usage,
+    )
 
 __version__ = "0.1.0"
 
@@ -114,3 +121,20 @@ __all__ = [
     "Usage",
     "__version__",
 ]
+
+_HOMES = ("types", "errors", "settings", "client")
+"""The modules in which the names are defined, the cheapest to load first."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        for home in _HOMES:
+            found = vars(import_module(f"failover.{home}"))
+            if name in found:
+                globals()[name] = found[name]
+                return found[name]
+    raise AttributeError(f"module 'failover' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

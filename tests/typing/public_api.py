@@ -1,0 +1,132 @@
+"""What a type checker knows of failover, seen from outside.  Checked by mypy in strict mode, never run.
+
+``assert_type`` pins what comes out; an ignore that mypy needs pins what must not go in (an ignore that it does not
+need is itself an error).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from datetime import date
+from decimal import Decimal
+from typing import assert_type
+
+import httpx
+
+from failover import (
+    AllTargetsFailed,
+    Answer,
+    Budget,
+    BudgetStatus,
+    Chunk,
+    CircuitBreaker,
+    Failover,
+    FailoverError,
+    Failure,
+    Hours,
+    JsonFormat,
+    Kind,
+    Media,
+    Message,
+    Outcome,
+    Price,
+    ProviderError,
+    RateLimit,
+    Request,
+    Response,
+    Result,
+    Step,
+    StreamInterrupted,
+    Target,
+    TargetStatus,
+    Text,
+    Tier,
+    Tool,
+    ToolCall,
+    ToolResult,
+    Usage,
+)
+
+# ---------------------------------------------------------------- settings
+
+local = Target("local", base_url="http://127.0.0.1:8000/v1", model="qwen", price=Price.free(), rpm=500, weight=2)
+assert_type(local.rpm, int | None)
+assert_type(local.limits, RateLimit)
+assert_type(local.price, Price | None)
+Target("a", api_key="key", headers={"x": "y"}, budget=Budget(5), breaker=CircuitBreaker(failure_threshold=3))
+Target("a", rpm="500")  # type: ignore[arg-type]
+Target("a", "a-model")  # type: ignore[call-arg, misc, unused-ignore]  # mypy versions name it differently
+Target("a", wieght=2)  # type: ignore[call-arg]
+local.rpm = 5  # type: ignore[misc]
+
+Budget(5.00, per="day", timezone="Europe/Berlin")
+Budget(Decimal(5), per_label="user")
+Budget(5, per="decade")  # type: ignore[arg-type]
+Price(2, 10, cache_read=0.2, tiers=(Tier(272_000, 4, 15),), hours=(Hours(60, 240, 4, 20),))
+Price(2, 10, services={"priority": Price(4, 20)}, later={date(2027, 1, 1): Price(4, 20)})
+
+# ------------------------------------------------------------ the calls
+
+guard = Failover(["openai:gpt-6-luna", local], budget=5.00, strategy="priority", client=httpx.Client())
+Failover([], strategy="random")  # type: ignore[arg-type]
+assert_type(guard.complete("hi"), Response)
+assert_type(guard.stream("hi", temperature=0.5), Iterator[Chunk])
+assert_type(guard.astream([Message("user", "hi"), {"role": "user", "content": "hi"}]), AsyncIterator[Chunk])
+assert_type(guard.try_complete("hi", labels={"user": "alice"}, prefer=["local"], deadline=5), Result)
+assert_type(guard.send(Request((Message("user", "hi"),))), Response)
+assert_type(guard.budget, BudgetStatus | None)
+assert_type(guard.status(), tuple[TargetStatus, ...])
+guard.complete("hi", temprature=0.5)  # type: ignore[call-arg]
+guard.complete(5)  # type: ignore[arg-type]
+
+
+async def doors() -> None:
+    assert_type(await guard.acomplete("hi", max_tokens=5), Response)
+    assert_type(await guard.atry_complete("hi"), Result)
+    async with Failover(["openai:gpt-6-luna"]) as inside:
+        assert_type(inside, Failover)
+
+
+# ------------------------------------------------------------- what comes out
+
+
+def answered(response: Response, result: Result) -> None:
+    assert_type(response.content, str)
+    assert_type(response.tool_calls, tuple[ToolCall, ...])
+    assert_type(response.usage, Usage)
+    assert_type(response.cost, Decimal)
+    assert_type(response.trail, tuple[Step, ...])
+    assert_type(response.message, Message)
+    assert_type(result.content, str | None)
+    assert_type(result.error, Exception | None)
+
+
+def decided(outcome: Outcome) -> Kind | None:
+    match outcome:
+        case Failure(kind=kind):
+            return assert_type(kind, Kind)
+        case Answer():
+            assert_type(outcome.usage, Usage | None)
+    return None
+
+
+def failed(error: FailoverError) -> None:
+    if isinstance(error, AllTargetsFailed):
+        assert_type(error.trail, tuple[Step, ...])
+        assert_type(error.retry_at, float | None)
+        for each in error.exceptions:
+            print(each)
+    if isinstance(error, StreamInterrupted):
+        assert_type(error.partial, str)
+        assert_type(error.usage, Usage | None)
+    if isinstance(error, ProviderError):
+        assert_type(error.kind, Kind)
+
+
+# --------------------------------------------------------------- what goes in
+
+Message("user", "text")
+Message("user", [Text("look"), Media("image", url="https://example.org/cat.png")])
+Message("tool", ToolResult("call_1", "4"))
+Message("assistent", "typo")  # type: ignore[arg-type]
+Request((Message("user", "hi"),), tools=(Tool("add", parameters={"type": "object"}),), response_format=JsonFormat())
