@@ -112,6 +112,7 @@ class Row:
     auth: headers that may carry the key; empty: no key is asked for.
     shape: how its error bodies look (see ``wording``).  request_id: the header that names a request.
     any_model: serves whatever model it is asked for, as ``stranger``.
+    vendor: a provider that ``failover`` knows by this name; others are reached as custom servers.
     max_body: bytes of a request body, beyond which its edge answers 413.
     reasoning: field of a message that shows reasoning; None: hidden (or in blocks).
     rate_headers: family of its rate-limit headers (see ``limits``).
@@ -126,6 +127,7 @@ class Row:
     request_id: str = "x-request-id"
     models: Mapping[str, Card] = field(default_factory=dict)
     any_model: bool = False
+    vendor: bool = True
     stranger: Card = Card(131_072, 32_768)
     max_body: int | None = None
     reasoning: str | None = None
@@ -307,11 +309,11 @@ ROWS: Mapping[str, Row] = {
         Row("ollama", auth=(), shape="ollama", any_model=True, reasoning="reasoning"),
         Row("vllm", auth=(), shape="vllm", any_model=True, reasoning="reasoning_content"),
         Row("lmstudio", auth=(), any_model=True),
-        Row("transformers", auth=(), shape="fastapi", any_model=True),
+        Row("transformers", auth=(), shape="fastapi", any_model=True, vendor=False),
     )
 }
 
 
 def row(name: str) -> Row:
     """The provider of that name; an unknown name is an OpenAI-like server that serves any model."""
-    return ROWS.get(name) or Row(name, paths=BOTH, any_model=True)
+    return ROWS.get(name) or Row(name, paths=BOTH, any_model=True, vendor=False)
