@@ -147,7 +147,7 @@ class Ledger:
         usage = usage_of(outcome)
         if live.price is None:
             return usage.cost or 0 if usage else 0
-        if usage is not None and not usage.estimated:
+        if usage is not None and _credible(usage, outcome):
             return prices.cost(live.price, usage, now.wall)
         if isinstance(outcome, Failure):
             return self._failed_cost(live, lease, outcome)
@@ -220,6 +220,15 @@ def usage_of(outcome: Outcome) -> Usage | None:
     if isinstance(outcome, Answer):
         return outcome.usage
     return outcome.partial.usage if outcome.partial is not None else None
+
+
+def _credible(usage: Usage, outcome: Outcome) -> bool:
+    """Reported, and not zero for an answer that has something in it: some servers fill in zeros."""
+    if usage.estimated:
+        return False
+    if usage.input_tokens or usage.output_tokens or usage.cost is not None:
+        return True
+    return isinstance(outcome, Answer) and not _size(outcome)
 
 
 def _size(answer: Answer) -> int:

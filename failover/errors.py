@@ -173,4 +173,5 @@ class AllTargetsFailed(FailoverError, ExceptionGroup[FailoverError]):
 def _headline(errors: Sequence[FailoverError], retry_at: float | None) -> str:
     causes = "; ".join(str(error) for error in errors)
     when = f" (retry in {retry_at:.1f} s)" if retry_at is not None else ""
-    return f"all {len(errors)} targets failed{when}: {causes}"
+    who = "the only target" if len(errors) == 1 else f"all {len(errors)} targets"
+    return f"{who} failed{when}: {causes}"
