@@ -319,6 +319,7 @@ class Kind(StrEnum):
     REQUEST_TIMEOUT = "request_timeout"  # 408, 425
     CONFLICT = "conflict"  # 409
     CAPACITY = "capacity"  # 498: no flex capacity
+    CANCELLED = "cancelled"  # 499: it believes that we hung up
     # rate and money
     RATE_LIMITED = "rate_limited"
     SLOW_DOWN = "slow_down"  # rate limited, and asked to lower the rate
@@ -330,6 +331,7 @@ class Kind(StrEnum):
     # who we are
     AUTH = "auth"
     PERMISSION = "permission"  # this credential may not use this model
+    FORBIDDEN = "forbidden"  # this credential may not use anything here: country, suspension, scope
     MODEL_NOT_FOUND = "model_not_found"
     WRONG_URL = "wrong_url"
     REDIRECT = "redirect"
