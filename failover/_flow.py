@@ -37,21 +37,18 @@ from failover.cache.memory import ResponseCache
 from failover.dialects.params import adapt
 from failover.errors import (
     AllTargetsFailed,
-    BadRequest,
     BudgetExceeded,
     CircuitOpen,
-    ContentFiltered,
     ContextOverflow,
     FailoverError,
     Incapable,
-    ProviderError,
     RateLimited,
     Rejected,
     StoreUnavailable,
     StreamInterrupted,
     TargetDisabled,
 )
-from failover.failures import VERDICTS
+from failover.failures import VERDICTS, may_retry
 from failover.rules.retry import backoff
 from failover.settings import Retry
 from failover.store.base import Ask, Lease, Now, Reason, Rejection, Store
@@ -171,13 +168,6 @@ REJECTED: dict[Reason, type[Rejected]] = {
     Reason.BUDGET_PENDING: BudgetExceeded,
     Reason.INCAPABLE: Incapable,
     Reason.STORE_LOST: StoreUnavailable,
-}
-
-STOPS: dict[Kind, type[ProviderError]] = {
-    Kind.CONTENT_FILTER: ContentFiltered,
-    Kind.CONTEXT_OVERFLOW: ContextOverflow,
-    Kind.BAD_REQUEST: BadRequest,
-    Kind.TOO_LARGE: ContextOverflow,
 }
 
 
@@ -446,7 +436,7 @@ class Call:
 
     def _failed(self, candidate: Candidate, failure: Failure) -> None:
         """What a failure means for this call; raises when it must not go on."""
-        error = STOPS.get(failure.kind, ProviderError)(failure, candidate.live.name, tuple(self.trail))
+        error = VERDICTS[failure.kind].error(failure, candidate.live.name, tuple(self.trail))
         candidate.kind = failure.kind
         if VERDICTS[failure.kind].disable is not None:
             self._tell(events.TargetDisabled, target=candidate.live.name, detail=str(error))
@@ -454,7 +444,7 @@ class Call:
             raise error
         if self.shaper.committed:
             self._interrupted(candidate, failure)
-        if not VERDICTS[failure.kind].failover:
+        if not (VERDICTS[failure.kind].failover or failure.kind is Kind.CONTENT_FILTER):
             raise self.interrupted or error
         if failure.kind is Kind.CONTEXT_OVERFLOW:
             self._only_larger(candidate.live)
@@ -463,9 +453,9 @@ class Call:
         self._rest_or_leave(candidate, failure, error)
 
     def _rest_or_leave(self, candidate: Candidate, failure: Failure, error: FailoverError) -> None:
-        if failure.kind is Kind.UNSUPPORTED_PARAMETER and self._adapts(candidate, failure):
+        if VERDICTS[failure.kind].adapt and self._adapts(candidate, failure):
             candidate.rest(error, 0.0)
-        elif VERDICTS[failure.kind].retry and self._may_retry(candidate, failure):
+        elif may_retry(failure) and self._has_retries(candidate, failure):
             candidate.retries += 1
             delay = backoff(self.core.retry, candidate.retries, failure.retry_after, self.core.random)
             candidate.rest(error, self._now() + delay)
@@ -473,12 +463,12 @@ class Call:
         else:
             candidate.leave(error)
 
-    def _may_retry(self, candidate: Candidate, failure: Failure) -> bool:
+    def _has_retries(self, candidate: Candidate, failure: Failure) -> bool:
         retry = self.core.retry
         allowed = retry.attempts if self.request.max_retries is None else self.request.max_retries
         if candidate.retries >= allowed or (failure.retry_after or 0.0) > retry.max_retry_after:
             return False
-        return failure.should_retry is not False and self.core.store.allow_retry(self.core.now())
+        return self.core.store.allow_retry(self.core.now())
 
     def _adapts(self, candidate: Candidate, failure: Failure) -> bool:
         """Learn which parameter this model refuses, and ask it once more without."""
@@ -584,9 +574,9 @@ class Call:
 
     def _retry_at(self) -> float | None:
         """Seconds until the earliest target may be asked again."""
-        now = self._now()
-        moments = [step.retry_at for step in self.trail if step.retry_at is not None]
-        return max(0.0, min(moments) - now) if moments else None
+        last = {step.target: step.retry_at for step in self.trail}
+        moments = [moment for moment in last.values() if moment is not None]
+        return max(0.0, min(moments) - self._now()) if moments else None
 
     # ------------------------------------------------------------- helpers
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from failover import events, prices, tokens
 from failover._live import Live
-from failover.failures import VERDICTS
+from failover.failures import VERDICTS, Verdict
 from failover.settings import Budget
 from failover.store.base import Ask, Charge, Lease, Now, Reason, Rejection, Settlement, Store, Ticket
 from failover.types import Answer, Failure, Kind, Outcome, Request, Usage
@@ -205,15 +205,22 @@ def _settlement(lease: Lease, outcome: Outcome, first: float | None, cost: int, 
         pause=(outcome.retry_after or DEFAULT_PAUSE) if verdict.cool_down else None,
         slow_down=outcome.kind is Kind.SLOW_DOWN,
         disable=verdict.disable,
-        until=outcome.until,
+        until=_until(outcome, verdict, now),
         detail=f"{outcome.kind}: {outcome.message}",
-        hint=outcome.hint,
+        hint=outcome.hint if outcome.retry_after is None else None,  # resets say when all is whole, not when some is
     )
 
 
 UNKNOWN_COST = 2**62
 DEFAULT_PAUSE = 1.0
 """Seconds a rate-limited target rests when the provider did not say for how long."""
+
+
+def _until(failure: Failure, verdict: Verdict, now: Now) -> float | None:
+    """When what is switched off is tried again: as the provider said, else as the verdict does; None: by hand."""
+    if failure.until is not None or verdict.recheck is None:
+        return failure.until
+    return now.wall + verdict.recheck
 
 
 def usage_of(outcome: Outcome) -> Usage | None:

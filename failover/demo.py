@@ -78,7 +78,7 @@ def _tell(event: events.Event) -> None:
         case events.AttemptFinished(target=target, reason=reason, status=status):
             print(f"    {RED}✗{RESET} {target:<28} {reason}{f' (HTTP {status})' if status else ''}")
         case events.PassedOver(target=target, reason=reason):
-            print(f"    {YELLOW}–{RESET} {target:<28} passed over: {reason.replace('_', ' ')}")
+            print(f"    {YELLOW}-{RESET} {target:<28} passed over: {reason.replace('_', ' ')}")
         case events.CacheHit(target=target):
             print(f"    {CYAN}○{RESET} {target:<28} from the response cache, free")
         case events.TargetDisabled(target=target):
@@ -97,7 +97,7 @@ class Show:
 
     def play(self) -> None:
         self.act("Three healthy providers under a LangChain chain", self.chain)
-        self.act("openai goes down (503)", self.openai.down, self.chain)
+        self.act("openai goes down", self.openai.down, self.chain)
         self.act("anthropic answers 429 as well (retry after 2 s)", self.limit, self.chain)
         self.act("openai is back; groq's key is revoked", self.openai.up, self.groq.revoke, self.pause, self.chain)
         self.act("A LangChain agent with a tool; openai dies between its two turns", self.anthropic.up, self.agent)
@@ -159,7 +159,7 @@ class Show:
             f"\n{BOLD}{'target':<30}{'state':<11}{'served':>7}{'failed':>8}{'cached':>8}{'mean':>10}{'spent':>12}{RESET}"
         )
         for each in self.guard.status():
-            mean = f"{each.latency * 1e3:.0f} ms" if each.latency else "–"
+            mean = f"{each.latency * 1e3:.0f} ms" if each.latency else "-"
             print(
                 f"{each.name:<30}{each.state:<11}{each.successes:>7}{each.failures:>8}{each.cached:>8}"
                 f"{mean:>10}{f'${each.cost:.6f}':>12}"
