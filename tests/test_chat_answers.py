@@ -604,10 +604,21 @@ def test_an_id_in_every_fragment_changes_nothing():
 
 
 def test_a_name_in_every_fragment_is_not_doubled():
-    found = calls_of(
-        tools(fragment("", 0, "a", "f")), tools(fragment("{", 0, "a", "f")), tools(fragment("}", 0, "a", "f"))
-    )
-    assert found == [("a", "f", "{}")]
+    pieces = [tools(fragment(piece, 0, "a", "f")) for piece in ("", "{", "}", "")]
+    assert calls_of(*pieces) == [("a", "f", "{}")]
+
+
+def test_a_call_without_arguments_ends_where_the_next_one_begins():
+    found = calls_of(tools(fragment("", 0, "a", "f")), tools(fragment("{}", 0, "b", "g")))
+    assert found == [("a", "f", ""), ("b", "g", "{}")]
+
+
+def test_an_empty_finish_reason_is_none_yet():
+    decoder = CHAT.decoder(GPT)
+    decoder.feed(event({"content": "x"}, ""))
+    assert not decoder.done
+    decoder.feed(event(None, "stop"))
+    assert decoder.done
 
 
 def test_a_new_id_for_every_fragment_is_still_one_call():

@@ -139,6 +139,14 @@ def test_what_came_before_a_too_large_event_is_not_lost():
         splitter.end()
 
 
+def test_blank_lines_do_not_count_towards_the_limit():
+    stream = b"\ndata: a\n\n\ndata: xxxx\n\n\n\ndata: yyyy\n\n\n"
+    for first in range(len(stream)):
+        for second in range(first, len(stream)):
+            pieces = (stream[:first], stream[first:second], stream[second:])
+            assert split(*pieces, limit=10) == [b"a", b"xxxx", b"yyyy"]
+
+
 # --------------------------------------------------------------- properties
 
 LINES = st.lists(

@@ -71,7 +71,7 @@ class Splitter:
         self._pieces = [rest] if rest else []
         self._after_lf = rest.endswith(b"\n")
         self._size = len(rest)
-        self._usual = not rest and not self._after_cr
+        self._usual = not rest
         return self._within(events)
 
     def end(self) -> list[bytes]:
