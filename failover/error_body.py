@@ -208,20 +208,23 @@ def _marks(value: Mapping[object, object]) -> Iterator[str]:
 
 
 def _code(layers: tuple[Layer, ...]) -> str | None:
-    """The innermost code that is a word, else the innermost type or status, else a number."""
+    """The innermost code, unless that is an HTTP status; then the innermost type."""
     speaking = [layer.value for layer in reversed(layers) if layer.speaks]
     names = [found for key in QUOTABLE for value in speaking if (found := name(value.get(key)))]
-    return next((found for found in names if not found.isdigit()), names[0] if names else None)
+    return next((found for found in names if not _is_status(found)), names[0] if names else None)
 
 
 def _inner_status(layers: Iterable[Layer]) -> int | None:
     """The HTTP status that an error names, where its own answer was a success or a stream."""
     for layer in layers:
         for key in STATUSES:
-            text = name(layer.value.get(key)) or ""
-            if len(text) == 3 and text.isascii() and text.isdigit() and "300" <= text <= "599":
+            if _is_status(text := name(layer.value.get(key)) or ""):
                 return int(text)
     return None
+
+
+def _is_status(text: str) -> bool:
+    return len(text) == 3 and text.isascii() and text.isdigit() and "300" <= text <= "599"
 
 
 def _message(layers: Iterable[Layer]) -> str:

@@ -135,7 +135,7 @@ def classify(status: int, headers: Mapping[str, str], body: bytes, wall: float) 
     """
     payload = decoded(body)
     if 200 <= status < 300 and not _is_error(payload):
-        kind = Kind.MALFORMED if payload else Kind.EMPTY
+        kind = Kind.EMPTY if payload == "" else Kind.MALFORMED
         return Failure(kind, read(payload).message if isinstance(payload, str) else "", status)
     return _failure(read(payload, status), plain(headers), wall)
 
