@@ -17,7 +17,8 @@ from failover.dialects.inline import inlined
 from failover.dialects.params import adapt
 from failover.dialects.providers import PROVIDERS, custom
 from failover.facts import Facts, facts_for
-from failover.testing.strict import violations
+from failover.failures import classify
+from failover.testing.strict import error_body, violations
 from failover.testing.world import ROWS
 from failover.types import (
     Failure,
@@ -534,6 +535,54 @@ def test_a_server_that_knows_few_fields_is_learned_in_one_step():
     sent = json.loads(CHAT.render(request, replace(unknown, learned=learned), True).body)
     assert violations("chat", "transformers", sent) == []
     assert (sent["max_tokens"], sent["top_p"], sent["stream"]) == (9, 0.5, True)
+
+
+EVERYTHING: dict[str, Any] = {
+    "temperature": 0.5,
+    "top_p": 0.5,
+    "top_k": 5,
+    "stop": tuple("ab"),
+    "seed": 3,
+    "presence_penalty": 0.5,
+    "frequency_penalty": 0.5,
+    "top_logprobs": 2,
+    "reasoning_effort": "minimal",
+    "max_tokens": 50,
+}
+HOPELESS = {
+    "openai:gpt-6.1-sol": "tools over Responses only",
+    "openai:gpt-6-astra": "tools over Responses only",
+    "azure:gpt-6.1-sol": "tools over Responses only",
+    "azure:gpt-6-astra": "tools over Responses only",
+    "openrouter:meta-llama/llama-guard-4-12b": "no tools",
+}
+
+
+PENALTIES = ("presence_penalty", "frequency_penalty")
+VAGUE = {"gemini": PENALTIES, "xai": PENALTIES}
+"""Refused in words that name no parameter, or that could mean the whole request."""
+
+
+def learned_by_asking(request: Request, target: Model) -> bool:
+    """Whether refusals alone teach how to ask a model of which no table knows anything."""
+    learned: dict[str, str | None] = {}
+    for _ in range(12):
+        sent = json.loads(CHAT.render(request, replace(target, learned=learned), False).body)
+        refused = violations("chat", target.provider.name, sent)
+        if not refused:
+            return True
+        failure = classify(refused[0].status, {}, error_body(ROWS[target.provider.name].shape, refused[0]), 0.0)
+        learned |= adapt(failure, request) or {}
+    return False
+
+
+@pytest.mark.parametrize("target", [*SERVED, model("openai", "gpt-6.1-sol")], ids=lambda target: target.author)
+@pytest.mark.parametrize("fields", [{}, {"tools": (WEATHER,), "tool_choice": "required"}], ids=["plain", "tools"])
+def test_what_no_table_knows_is_learned_from_refusals(target: Model, fields: dict[str, Any]):
+    blank = replace(target, facts=Facts(), provider=replace(target.provider, quirks={}))
+    hopeless = "tools" in fields and target.author in HOPELESS
+    given = {name: value for name, value in EVERYTHING.items() if name not in VAGUE.get(target.provider.name, ())}
+    assert learned_by_asking(asked(**given, **fields), blank) is not hopeless
 
 
 def test_a_cap_that_does_not_fit_the_window_beside_the_prompt_is_lowered():

@@ -210,6 +210,8 @@ REFUSALS: list[tuple[str, str | None, dict[str, str | None] | None]] = [
     ("no", "output_config.format", None),
     ("no", "tools[0].function.strict", None),
     ("Unsupported parameter: 'seed'. Use 'messages' instead.", None, {"seed": None}),
+    ("no", "logprobs", {"logprobs": None, "top_logprobs": None}),
+    ("no", "top_logprobs", {"top_logprobs": None}),
     ("something else entirely", None, None),
 ]  # fmt: skip
 
@@ -224,7 +226,13 @@ def test_tools_that_need_silence_teach_effort_none():
         "Function tools with reasoning_effort are not supported for gpt-7 in /v1/chat/completions. "
         "To use function tools, use /v1/responses or set reasoning_effort to 'none'"
     )
-    assert adapt(refused(message), asked(tools=TOOLS)) == {"reasoning_effort": "=none"}
+    learned = adapt(refused(message), asked(tools=TOOLS))
+    assert learned == {"reasoning_effort?tools": "=none"}
+    with_tools: dict[str, Any] = {"tools": [], "reasoning_effort": "high"}
+    without: dict[str, Any] = {"reasoning_effort": "high"}
+    amend(with_tools, learned)
+    amend(without, learned)
+    assert (with_tools["reasoning_effort"], without["reasoning_effort"]) == ("none", "high")
 
 
 def test_only_a_refused_parameter_teaches_anything():

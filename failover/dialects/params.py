@@ -5,7 +5,8 @@ Three sources, asked in this order before anything is sent:
 1. the provider's row: names it does not know (``refuses``), ranges, how many stop sequences, other names (``rename``)
 2. the model's facts: what it refuses always or while it thinks, its values of ``reasoning_effort``, its output limit
 3. what the model was found to refuse (``Model.learned``): ``None`` drops a parameter, a name renames it, and a text
-   that begins with ``=`` is the value to send; a dotted name reaches into an object (``reasoning.effort``)
+   that begins with ``=`` is the value to send; a dotted name reaches into an object (``reasoning.effort``), and
+   ``name?other`` holds only for bodies in which ``other`` stands
 
 Everything that is changed leaves a note.  What no table knows is learned from the refusal itself: ``adapt`` says what
 to change, the flow asks the same target once more and remembers it per model.  What a request means is never adapted
@@ -188,9 +189,10 @@ def roomed(body: dict[str, Any], facts: Facts, notes: list[str]) -> None:
 
 def amend(body: dict[str, Any], learned: Mapping[str, str | None]) -> None:
     """Changes a finished body as its model was found to need it."""
-    for name, new in learned.items():
+    for rule, new in learned.items():
+        name, _, beside = rule.partition("?")
         *path, last = name.split(".")
-        holder: Any = body
+        holder: Any = body if not beside or beside in body else None
         for step in path:
             holder = holder.get(step) if isinstance(holder, dict) else None
         if isinstance(holder, dict):
@@ -214,6 +216,8 @@ CAPS = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tok
 SHARED = frozenset(("reasoning", "output_config"))
 """Objects whose members are parameters of their own; of all others the whole is dropped."""
 SHARED_PROTECTED = frozenset(("output_config.format",))
+DEPENDENT: Mapping[str, dict[str, None]] = {"logprobs": {"top_logprobs": None}}
+"""What no wire takes without the other."""
 SENT_BY_US = ("stream_options", "tool_choice", "reasoning_effort", "reasoning", "thinking", "metadata", "name")
 
 _TOOLS_NEED_NO_EFFORT = re.compile(r"function tools with reasoning_effort", re.I)
@@ -237,7 +241,7 @@ def adapt(failure: Failure, request: Request) -> dict[str, str | None] | None:
     if failure.kind is not Kind.UNSUPPORTED_PARAMETER:
         return None
     if request.tools and _TOOLS_NEED_NO_EFFORT.search(failure.message):
-        return {"reasoning_effort": "=none"}
+        return {"reasoning_effort?tools": "=none"}
     learned: dict[str, str | None] = {}
     for name in _refused(failure, request):
         learned.update(_change(name, failure.message))
@@ -276,4 +280,4 @@ def _change(name: str, message: str) -> dict[str, str | None]:
         return {key: instead[1]}
     if key in CAPS:
         return {key: CAPS[key]} if CAPS[key] else {}
-    return {key: None}
+    return {key: None, **DEPENDENT.get(key, {})}
