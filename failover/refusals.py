@@ -28,6 +28,8 @@ TOOLS_NEED_NO_EFFORT = "function tools with reasoning_effort"
 _NAMED = re.compile(
     r"""(?:unsupported|unrecognized|unknown)\ (?:parameter|value|request\ argument|argument|field|name)s?
         (?:\ supplied)?:?\ ["'`]?([A-Za-z_][\w.\[\]]*)
+      | \bfield:\ ["'`]?([A-Za-z_][\w.\[\]]*)
+      | ^'([A-Za-z_][\w.\[\]]*)'\ :\ property\b
       | property\ '([A-Za-z_][\w.\[\]]*)'\ is\ unsupported
       | ^argument\ not\ supported[^:]{0,60}:\ (\w+)
       | ^["'`]?([A-Za-z_][\w.\[\]]*)["'`]?(?::\ |\ (?:is|are|may|does|cannot|and)\b)

@@ -27,6 +27,8 @@ MAX_WAIT = 86_400.0
 """Seconds: a day, the longest window after which a rate limit passes by itself."""
 DAY = 86_400.0
 MAX_COUNT = 10**15
+LONGEST = 64
+"""Characters of a text that may be a number or a time."""
 
 EPOCH_SECONDS = 1e9
 """A number above this (the year 2001) is a moment, not a duration; above ``EPOCH_MILLISECONDS`` one in milliseconds."""
@@ -60,7 +62,7 @@ def seconds(value: object, wall: float | None) -> float | None:
     number = _number(value)
     if number is not None and number <= EPOCH_SECONDS:
         return _sane(number)
-    if isinstance(value, str) and (span := _go_duration(value.strip())) is not None:
+    if isinstance(value, str) and len(value) <= LONGEST and (span := _go_duration(value.strip())) is not None:
         return _sane(span)
     end = moment(value)
     return None if end is None or wall is None else _sane(end - wall)
@@ -71,7 +73,7 @@ def moment(value: object) -> float | None:
     number = _number(value)
     if number is not None:
         return _epoch(number)
-    if not isinstance(value, str) or not 8 <= len(value) <= 64:
+    if not isinstance(value, str) or len(value) > LONGEST:
         return None
     date = _iso_date(value.strip()) or _http_date(value)
     try:
@@ -84,8 +86,10 @@ def _number(value: object) -> float | None:
     """``value`` as a finite number, if it is one or reads as one."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
+    if isinstance(value, str) and len(value) > LONGEST:
+        return None
     try:
-        number = float(value[:64] if isinstance(value, str) else value)
+        number = float(value)
     except (ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
@@ -103,7 +107,7 @@ def _sane(span: float) -> float | None:
 
 def _go_duration(text: str) -> float | None:
     """``1h2m3.5s``, as Go prints a ``time.Duration``; days are taken too."""
-    text, total, end = text[:64], 0.0, 0
+    total, end = 0.0, 0
     for step in _STEP.finditer(text):
         if step.start() != end:
             return None
