@@ -469,7 +469,8 @@ class Huge:
 
     def steps(self, stage: Stage) -> Steps:
         text = "x" * int(self.megabytes * MEGABYTE)
-        reply = Reply(text, pieces=(text,), usage=Tokens(10, 10), reasoning="")
-        course = Answer(reply).steps(stage) if self.status == 200 else Status(self.status, text).steps(stage)
+        told = replace(stage, say=lambda reply: replace(stage.say(reply), text=text, pieces=(text,)))
+        brief = Reply("", usage=Tokens(10, 10), reasoning="")
+        course = Answer(brief).steps(told) if self.status == 200 else Status(self.status, text).steps(stage)
         for step in course:
             yield from blocks(step.content) if isinstance(step, Data) else (step,)

@@ -214,6 +214,7 @@ class ScriptedProvider:
         self._seen: set[str] = set()
         self._serial = next(SERIALS)
         self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._watchers: list[Callable[[bool], None]] = []
         self.started = self.clock.now()
 
@@ -288,6 +289,11 @@ class ScriptedProvider:
         """Requests received."""
         return len(self.requests)
 
+    def wait_until(self, condition: Callable[[ScriptedProvider], bool], timeout: float = 10.0) -> bool:
+        """Waits (real seconds) until a request's arrival or end makes ``condition(self)`` true; False: it did not."""
+        with self._changed:
+            return self._changed.wait_for(lambda: condition(self), timeout)
+
     @property
     def refuses_connections(self) -> bool:
         return isinstance(self._switch, Refused)
@@ -333,8 +339,10 @@ class ScriptedProvider:
             self.requests.append(received)
             self._in_flight += 1
             self.max_in_flight = max(self.max_in_flight, self._in_flight)
-            stage = Stage(self.row, self._dialect(path), None, self._unasked, self._headers(received), reused)
+            stage = Stage(self.row, self._dialect(path), None, self._unasked, reused=reused)
             chosen, stage = self._decide(received, stage)
+            stage = replace(stage, headers=self._headers(received))
+            self._changed.notify_all()
         card = stage.question.card if stage.question else self.row.stranger
         return Exchange(self, received, chosen.steps(stage), card)
 
@@ -446,6 +454,7 @@ class ScriptedProvider:
         with self._lock:
             received.finished_at = self.clock.now()
             self._in_flight -= 1
+            self._changed.notify_all()
 
 
 MINIMUM_CACHED = 1024  # tokens: shorter prompts are not cached by any provider
