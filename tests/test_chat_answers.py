@@ -432,6 +432,15 @@ def test_the_end_of_the_bytes_before_a_finish_reason_is_a_cut_with_what_had_come
     assert found.partial.finish_reason == "other"
 
 
+def test_a_cut_within_an_event_is_a_cut_and_not_garbage():
+    splitter, decoder = Splitter(1 << 20), CHAT.decoder(GPT)
+    pieces = [*splitter.feed(b"data: " + text("x") + b'\n\ndata: {"choi'), *splitter.end()]
+    assert [chunk.text for piece in pieces for chunk in decoder.feed(piece)] == ["x"]
+    outcome = decoder.end()
+    assert isinstance(outcome, Failure)
+    assert outcome.kind is Kind.CUT
+
+
 def test_done_does_not_make_up_for_a_missing_finish_reason():
     assert broken(text("x"), DONE).kind is Kind.CUT
 

@@ -104,6 +104,12 @@ def test_utf8_may_be_cut_inside_a_character():
 def test_a_last_event_without_its_blank_line_is_given_at_the_end():
     assert split(b"data: a\n\ndata: [DONE]") == [b"a", b"[DONE]"]
     assert split(b"data: a\n\ndata: [DONE]\n") == [b"a", b"[DONE]"]
+    assert split(b'data: a\n\ndata: {"b":1}') == [b"a", b'{"b":1}']
+    assert split(b"data: a\n\ndata: b\r") == [b"a", b"b"]
+
+
+def test_a_last_event_that_broke_off_in_its_line_is_not_given():
+    assert split(b'data: a\n\ndata: {"b":') == [b"a"]
 
 
 def test_an_event_is_given_as_soon_as_it_is_whole():

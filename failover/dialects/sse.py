@@ -16,6 +16,7 @@ BOM = b"\xef\xbb\xbf"
 PREFIX = b"data: "
 FIELD = b"data:"
 LF = 10
+WHOLE = (b"}", b"]")
 
 
 class EventTooLargeError(Exception):
@@ -75,12 +76,16 @@ class Splitter:
         return self._within(events)
 
     def end(self) -> list[bytes]:
-        """The bytes are over: the data of an event that still lacked its blank line."""
+        """The bytes are over: the data of an event that still lacked its blank line.
+
+        Where even its line has no end, it was cut, unless it ends as JSON does.
+        """
         if self._over:
             raise EventTooLargeError(self._limit)
         rest = (self._start or b"") + b"".join(self._pieces)
         self._pieces = []
-        return [data for data in [_data(rest)] if data]
+        data = _data(rest)
+        return [data] if data and (self._after_lf or data.endswith(WHOLE)) else []
 
     def _within(self, events: list[bytes]) -> list[bytes]:
         """The data of ``events``, up to the first that is too large."""
