@@ -29,7 +29,7 @@ def chain(error: BaseException) -> list[BaseException]:
     """The exception and what caused it, as a traceback would show them; of a group, its first member."""
     found: list[BaseException] = []
     cause: BaseException | None = error
-    while cause is not None and cause not in found and len(found) < DEEPEST:
+    while cause is not None and len(found) < DEEPEST and all(cause is not each for each in found):
         found.append(cause)
         cause = _cause(cause)
     return found
@@ -90,7 +90,8 @@ def _bodies(error: BaseException, response: object) -> Iterator[object]:
     yield response if isinstance(response, Mapping) and "Error" in response else None  # botocore
     yield _mapping(_get(response, "_content"))  # httpx, requests: only if it was read
     yield _mapping(_get(error, "details"))  # google.genai
-    yield _mapping(error.args[0]) if error.args and not isinstance(error.args[0], str) else None
+    arguments = _get(error, "args")
+    yield _mapping(arguments[0]) if arguments and not isinstance(arguments[0], str) else None
 
 
 def _mapping(body: object) -> object:
