@@ -374,6 +374,7 @@ class Call:
         outcome: Outcome | None = None
         first: float | None = None
         live.load.in_flight += 1
+        self.shaper.fresh()
         try:
             event = yield Attempt(live, job, self.shaper)
             if event is FIRST_CONTENT:

@@ -14,13 +14,18 @@ from failover.types import Answer, Block, Chunk, Message, Text, Thinking, ToolCa
 
 
 class Shaper:
-    """One caller's stream, over all the attempts it takes.  ``committed`` once something was handed on."""
+    """One caller's stream, over all the attempts it takes.  ``committed`` once something was handed on.
 
-    __slots__ = ("committed", "diverged", "overlap", "text", "tool_calls")
+    Blocks without a text form (sealed reasoning) tell the caller nothing, so they commit to nothing: they are held
+    until the first content comes, and go with it.
+    """
+
+    __slots__ = ("committed", "diverged", "held", "overlap", "text", "tool_calls")
 
     def __init__(self) -> None:
         self.committed = False
         self.diverged = False
+        self.held: tuple[Block, ...] = ()
         self.text: list[str] = []
         self.tool_calls = False
         self.overlap: Overlap | None = None
@@ -37,15 +42,28 @@ class Shaper:
             self.text.append(chunk.text)
         elif chunk.tool_calls:
             self.tool_calls = True
+        elif chunk.blocks and not self.committed:
+            self.held += chunk.blocks
+            return None
         elif not (chunk.reasoning or chunk.blocks):
             return None
-        self.committed = True
+        if not self.committed:
+            self._commit(chunk)
         return chunk
+
+    def _commit(self, chunk: Chunk) -> None:
+        self.committed = True
+        if self.held:
+            chunk.blocks, self.held = (*self.held, *chunk.blocks), ()
+
+    def fresh(self) -> None:
+        """Another attempt begins: what was held back of the last one is nobody's any more."""
+        self.held = ()
 
     def flush(self) -> Chunk | None:
         """What trimming still held back at the end of a stream."""
         if self.overlap is None:
-            return None
+            return None  # blocks alone are no content: an answer of nothing else comes whole
         rest = self.overlap.flush()
         self.diverged = self.overlap.diverged
         self.overlap = None

@@ -28,13 +28,32 @@ def test_a_chunk_without_content_does_not_commit() -> None:
         Chunk(text="a"),
         Chunk(reasoning="a"),
         Chunk(tool_calls=(ToolCall("1", "f", "{}"),)),
-        Chunk(blocks=(Thinking(signature="s"),)),
     ],
 )
 def test_content_of_any_sort_commits(chunk: Chunk) -> None:
     shaper = Shaper()
     assert shaper.feed(chunk) is chunk
     assert shaper.committed
+
+
+def test_sealed_reasoning_commits_to_nothing_and_goes_with_the_first_content() -> None:
+    shaper = Shaper()
+    seal = Thinking(signature="s")
+    assert shaper.feed(Chunk(blocks=(seal,))) is None
+    assert not shaper.committed
+    first = shaper.feed(Chunk(text="a"))
+    assert first is not None
+    assert first.blocks == (seal,)
+    assert shaper.feed(Chunk(blocks=(seal,))) is not None
+
+
+def test_what_was_held_back_of_a_failed_attempt_is_not_handed_on() -> None:
+    shaper = Shaper()
+    shaper.feed(Chunk(blocks=(Thinking(signature="of the first"),)))
+    shaper.fresh()
+    first = shaper.feed(Chunk(text="a"))
+    assert first is not None
+    assert first.blocks == ()
 
 
 SAID = "The quick brown fox jumps over the lazy dog, and then it "
