@@ -6,6 +6,11 @@ Two shapes, told by the model's ``output_version``:
   ``additional_kwargs["reasoning_content"]``.  Only an answer that holds media is a list of standard blocks.
 - v1: ``content`` is always the list of LangChain's standard blocks, reasoning and tool calls among them.
 
+``model_provider`` is LangChain's key to the reader of a message's content (``content_blocks``).  It names the provider
+that answered, except where LangChain's reader for that provider would miss a part of a v0 message (tool calls beside
+a string, reasoning beside it); there it is left out, and LangChain's general reader finds everything.  Who answered
+always stands in the ``failover`` entry.
+
 Both keep what replay needs (see ``_kept``), both say who answered (``response_metadata``: ``model_name``,
 ``model_provider``, ``finish_reason`` and our own ``failover`` entry), and both leave the message's id to LangChain:
 a cached answer must never carry the id of an earlier message, which LangGraph would replace.
@@ -47,6 +52,10 @@ Content = str | list[str | dict[Any, Any]]
 
 def result_of(response: Response, version: str | None) -> ChatResult:
     """The answer as the one generation of a ``ChatResult``."""
+    return ChatResult(generations=[ChatGeneration(message=_message(response, version))])
+
+
+def _message(response: Response, version: str | None) -> AIMessage:
     calls, broken = parsed_calls(response.tool_calls)
     message = AIMessage(
         content=_v1_content(response) if version == "v1" else _v0_content(response),
@@ -56,7 +65,16 @@ def result_of(response: Response, version: str | None) -> ChatResult:
         usage_metadata=usage_of(response),
         response_metadata=metadata_of(response, version),
     )
-    return ChatResult(generations=[ChatGeneration(message=message)])
+    if not _is_read_whole(message):
+        del message.response_metadata["model_provider"]
+    return message
+
+
+def _is_read_whole(message: AIMessage) -> bool:
+    """Whether LangChain, told the provider, finds all that is in the message (``content_blocks``)."""
+    found = [block["type"] for block in message.content_blocks]
+    reasons = "reasoning_content" in message.additional_kwargs
+    return found.count("tool_call") == len(message.tool_calls) and ("reasoning" in found or not reasons)
 
 
 def _v0_content(response: Response) -> Content:
@@ -213,6 +231,7 @@ def entry_of(response: Response) -> dict[str, Any]:
     """``cost`` is in US dollars, times are seconds since the call began."""
     return {
         "target": response.target,
+        "provider": response.provider,
         "author": response.author,
         "cached": response.cached,
         "cost": float(response.cost),
@@ -278,11 +297,12 @@ def _chunk(content: Content, **parts: Any) -> ChatGenerationChunk:
 
 
 def _last(content: Content, response: Response, version: str | None) -> ChatGenerationChunk:
+    whole = _message(response, version)
     return _chunk(
         content,
         additional_kwargs=_kept(response),
-        usage_metadata=usage_of(response),
-        response_metadata=metadata_of(response, version),
+        usage_metadata=whole.usage_metadata,
+        response_metadata=whole.response_metadata,
         chunk_position="last",
     )
 

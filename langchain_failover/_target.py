@@ -266,6 +266,8 @@ def _failure(error: Exception) -> Failure:
     """What the exception says as a value; LangGraph's control flow is raised on."""
     if any(cls.__name__ == "GraphBubbleUp" for cls in type(error).__mro__):
         raise error
+    if isinstance(error, TimeoutError):  # one of our own clocks: it came about by a cancellation, but is none
+        return Failure(Kind.TIMEOUT, "no answer in time", cause=error)
     return classify_exception(error, time.time())
 
 

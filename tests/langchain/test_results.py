@@ -20,6 +20,7 @@ from langchain_failover._results import pieces, result_of
 
 USAGE = Usage(10, 20, cache_read_tokens=3, cache_write_tokens=2, reasoning_tokens=5)
 SIGNED = Thinking("let me see", signature="sig")
+CALL2 = ToolCall("c2", "now", "{}")
 CALL = ToolCall("c1", "add", '{"a": 1, "b": 2}')
 
 
@@ -139,6 +140,20 @@ def test_the_answer_says_who_gave_it_and_what_was_survived(read: Any) -> None:
         ("first", "timeout", 504),
         ("main", "ok", None),
     ]
+
+
+@pytest.mark.parametrize("provider", ["openai", "anthropic", "groq", "deepseek", "bedrock_converse", "google_genai"])
+@pytest.mark.parametrize("version", [None, "v1"])
+@pytest.mark.parametrize(
+    "blocks", [(Text("a"),), (Text("a"), CALL), (Thinking("hm"), Text("a")), (SIGNED, CALL, CALL2)]
+)
+def test_langchain_reads_every_part_whoever_answered(provider: str, version: str | None, blocks: Any) -> None:
+    given = response(*blocks, provider=provider)
+    names = {Text: "text", Thinking: "reasoning", ToolCall: "tool_call"}
+    for message in (message_of(given, version), streamed(given, version=version)):
+        assert [block["type"] for block in message.content_blocks] == [names[type(block)] for block in blocks]
+        assert message.response_metadata["failover"]["provider"] == provider
+        assert message.response_metadata.get("model_provider", provider) == provider
 
 
 @pytest.mark.parametrize("read", [message_of, streamed])
