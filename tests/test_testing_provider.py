@@ -15,11 +15,13 @@ import pytest
 from failover.testing import (
     Card,
     Cut,
+    Dropped,
     During,
     Fleet,
     Hang,
     Question,
     Reply,
+    Reset,
     ScriptedProvider,
     Slow,
     Status,
@@ -246,6 +248,27 @@ def test_no_two_answers_share_an_id() -> None:
     assert len(set(ids)) == 9
 
 
+@pytest.mark.parametrize(
+    ("fault", "aborted"), [(Reset(), False), (Dropped(), False), (Hang(), True), (Hang("head"), True)]
+)
+def test_it_is_known_who_ended_an_exchange(fault: Any, aborted: bool) -> None:
+    provider = made(script=[fault])
+    with pytest.raises(httpx.TransportError):
+        ask(provider)
+    assert provider.requests[0].aborted == aborted
+    assert provider.in_flight == 0
+
+
+def test_a_status_is_worded_as_the_provider_usually_words_it() -> None:
+    told = {name: ask(made(name, [Status(429, retry_after=2)])) for name in ("openai", "anthropic")}
+    assert told["openai"].json()["error"]["code"] == "rate_limit_exceeded"
+    assert told["anthropic"].json()["error"]["type"] == "rate_limit_error"
+    assert told["openai"].headers["retry-after"] == "2"
+    own = ask(made(script=[Status(429, "Nope.", code="mine", extra={"more": 1})])).json()["error"]
+    assert (own["message"], own["code"], own["more"]) == ("Nope.", "mine", 1)
+    assert ask(made(script=[Status(500, body=b"<p>", content_type="text/html")])).text == "<p>"
+
+
 # -------------------------------------------------------------- rate limits
 
 
@@ -386,6 +409,22 @@ def test_a_provider_that_cannot_make_its_answer_says_so_when_the_servers_close()
         httpx.post(f"{servers['openai'].base_url}/chat/completions", json=body, headers=NAMED)
     with pytest.raises(ExceptionGroup, match="could not make their answers"):
         servers.__exit__(None, None, None)
+
+
+def test_a_provider_may_go_down_in_the_middle_of_its_own_answer() -> None:
+    def last_words(question: Question) -> Reply:
+        provider.down()
+        return Reply("goodbye")
+
+    provider = ScriptedProvider("openai", respond=last_words)
+    body = {"model": "gpt-4o", "messages": [HELLO]}
+    with serve(provider) as servers:
+        url = f"{servers['openai'].base_url}/chat/completions"
+        with pytest.raises(httpx.TransportError):  # its open connections are reset with it
+            httpx.post(url, json=body, headers=NAMED)
+        assert provider.wait_until(lambda idle: idle.in_flight == 0)
+        with pytest.raises(httpx.ConnectError):
+            httpx.post(url, json=body, headers=NAMED)
 
 
 def test_it_runs_in_a_process_of_its_own() -> None:

@@ -55,13 +55,21 @@ def servers() -> Iterator[Servers]:
 
 
 @cache  # an SDK client takes longer to make than to use
-def oai(servers: Servers, name: str = "openai", key: str = "sk-test") -> openai.OpenAI:
-    return openai.OpenAI(base_url=servers[name].base_url, api_key=key, max_retries=0)
+def _openai(base_url: str, key: str) -> openai.OpenAI:
+    return openai.OpenAI(base_url=base_url, api_key=key, max_retries=0)
 
 
 @cache
+def _anthropic(base_url: str, key: str) -> anthropic.Anthropic:
+    return anthropic.Anthropic(base_url=base_url, api_key=key, max_retries=0)
+
+
+def oai(servers: Servers, name: str = "openai", key: str = "sk-test") -> openai.OpenAI:
+    return _openai(servers[name].base_url, key)
+
+
 def claude(servers: Servers, key: str = "sk-test") -> anthropic.Anthropic:
-    return anthropic.Anthropic(base_url=servers["anthropic"].base_url, api_key=key, max_retries=0)
+    return _anthropic(servers["anthropic"].base_url, key)
 
 
 # --------------------------------------------------------- chat completions
@@ -289,6 +297,7 @@ def test_prompt_caching_shows_in_usage(servers: Servers) -> None:
     assert (first.cache_creation_input_tokens or 0) > 1024
     assert first.cache_read_input_tokens == 0
     assert second.cache_read_input_tokens == first.cache_creation_input_tokens
+    assert first.input_tokens == second.input_tokens == 0  # cached tokens are not counted twice
     long: Any = {"role": "system", "content": "You know much. " * 400}
     chat = [oai(servers).chat.completions.create(model="gpt-4o", messages=[long, HELLO]).usage for _ in range(2)]
     cached = [used.prompt_tokens_details.cached_tokens for used in chat if used and used.prompt_tokens_details]

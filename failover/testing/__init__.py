@@ -66,6 +66,7 @@ from failover.testing.oddities import (
 from failover.testing.provider import During, Received, ScriptedProvider, Served
 from failover.testing.replies import Question, Reply, ToolUse
 from failover.testing.server import Servers, serve
+from failover.testing.simulated import simulated, simulation
 from failover.testing.stage import Answer, Play, Stage
 from failover.testing.strict import Violation, sign, violations
 from failover.testing.transport import Fleet
@@ -131,6 +132,8 @@ __all__ = [
     "VirtualClock",
     "serve",
     "sign",
+    "simulated",
+    "simulation",
     "trouble",
     "violations",
 ]

@@ -21,7 +21,7 @@ from failover.testing.replies import Reply
 from failover.testing.stage import JSON, SSE, Answer, Stage, billed, played
 from failover.testing.steps import Abort, Charge, Close, Data, End, Stall, Step, Steps
 from failover.testing.strict import Violation
-from failover.testing.troubles import TroubleKind, trouble
+from failover.testing.troubles import TroubleKind, trouble, usual
 from failover.testing.world import Tokens
 
 MEGABYTE = 1 << 20
@@ -83,15 +83,15 @@ def blocks(body: bytes, size: int = BLOCK) -> Iterator[Data]:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """An HTTP status with the provider's error body.
+    """An HTTP status with the provider's error body; what is left open is worded as that provider usually does.
 
     ``retry_after``: seconds, or whatever text the header is to hold.  ``extra`` is merged into the error object;
     ``body`` replaces the whole body, ``content_type`` goes with it.
     """
 
     status: int
-    message: str = "The scripted provider says no."
-    type: str = "server_error"
+    message: str | None = None
+    type: str | None = None
     code: str | None = None
     retry_after: float | str | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -101,16 +101,22 @@ class Status:
     answers: bool = erring()
 
     def steps(self, stage: Stage) -> Steps:
-        more = dict(self.headers)
-        if self.retry_after is not None:
-            more["retry-after"] = (
-                f"{self.retry_after:g}" if isinstance(self.retry_after, float) else str(self.retry_after)
-            )
-        told = replace(stage, headers=(*stage.headers, *more.items()))
+        told = replace(stage, headers=(*stage.headers, *self.headers.items(), *self._wait()))
         if self.body is not None:
             return told.full(self.status, self.content_type, self.body)
-        violation = Violation(self.status, self.message, "scripted", self.type, self.code, extra=self.extra)
-        return told.refusal(violation)
+        return told.refusal(self._violation(usual(stage.row, self.status)))
+
+    def _wait(self) -> tuple[tuple[str, str], ...]:
+        if self.retry_after is None:
+            return ()
+        shown = self.retry_after if isinstance(self.retry_after, str) else f"{self.retry_after:g}"
+        return (("retry-after", shown),)
+
+    def _violation(self, known: Violation) -> Violation:
+        if self.message is None and self.type is None and self.code is None:
+            return replace(known, extra={**known.extra, **self.extra})
+        kind = self.type or known.type
+        return Violation(self.status, self.message or known.message, "scripted", kind, self.code, extra=self.extra)
 
 
 @dataclass(frozen=True, slots=True)

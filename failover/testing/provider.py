@@ -30,7 +30,7 @@ from failover.testing.limits import Counter, Counting, Quota
 from failover.testing.reading import read
 from failover.testing.replies import Question, Reply, Respond, Spoken, ToolUse, speak
 from failover.testing.stage import JSON, Answer, Play, Stage
-from failover.testing.steps import Charge, End, Head, Step, Steps
+from failover.testing.steps import Abort, Charge, Close, End, Head, Step, Steps
 from failover.testing.strict import Violation, tokens_of, violations
 from failover.testing.world import Card, DialectName, MediaKind, Row, Tokens, row
 
@@ -111,17 +111,17 @@ class Exchange:
                 continue
             if isinstance(step, Head):
                 self.received.status = step.status
-            self._complete = self._complete or isinstance(step, End)
+            self._complete = self._complete or isinstance(step, End | Close | Abort)
             yield step
 
     def close(self) -> None:
-        """The exchange is over; if its end was not reached, somebody ended it before."""
+        """The exchange is over."""
         if self._open:
             self._open = False
             self._provider.finish(self.received)
 
     def abandon(self) -> None:
-        """The client ended it."""
+        """The exchange is over; if the provider had not ended it yet, the client did."""
         self.received.aborted = self._open and not self._complete
         self.close()
 

@@ -257,6 +257,7 @@ class Servers(Mapping[str, Served]):
     def __init__(self, providers: tuple[ScriptedProvider, ...], host: str = "127.0.0.1", port: int = 0) -> None:
         self._ports = {provider.name: Port(provider, host, port) for provider in providers}
         self._served = {name: Served(port.provider, port.origin) for name, port in self._ports.items()}
+        self._own: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="scripted providers", daemon=True)
         self._thread.start()
@@ -304,7 +305,10 @@ class Servers(Mapping[str, Served]):
 
     def _follower(self, port: Port) -> Callable[[bool], None]:
         def follow(refuses: bool) -> None:
-            if self._thread.is_alive() and threading.current_thread() is not self._thread:
+            if threading.current_thread() is self._thread:  # thrown from within an answer: it cannot wait for itself
+                self._own.add(task := self._loop.create_task(port.follow(refuses)))
+                task.add_done_callback(self._own.discard)
+            elif self._thread.is_alive():
                 self._do(port.follow(refuses))
 
         return follow

@@ -366,3 +366,30 @@ OWN: Mapping[str, Mapping[TroubleKind, Violation]] = {
 def trouble(row: Row, kind: TroubleKind) -> Violation:
     """How this provider says it."""
     return OWN.get(row.name, {}).get(kind) or OWN.get(row.shape, {}).get(kind) or GENERAL[kind]
+
+
+BY_STATUS: Mapping[int, TroubleKind] = {
+    401: "auth",
+    402: "credit",
+    403: "permission",
+    404: "model_not_found",
+    409: "conflict",
+    413: "too_large",
+    429: "rate_limit",
+    498: "capacity",
+    500: "server_error",
+    503: "unavailable",
+    504: "timeout",
+    529: "overloaded",
+}
+
+
+def usual(row: Row, status: int) -> Violation:
+    """What this provider usually says with that status."""
+    kind = BY_STATUS.get(status)
+    known = trouble(row, kind) if kind else GENERAL["server_error"]
+    return known if known.status == status else _no(status, "The scripted provider says no.", _type(status))
+
+
+def _type(status: int) -> str:
+    return "server_error" if status >= 500 else "invalid_request_error"
