@@ -151,7 +151,7 @@ def _resolve(target: Target) -> tuple[Provider, str]:
         return Provider(target.provider or "framework", "", "chat"), target.model or target.name
     name = target.provider or (head if colon and (head in PROVIDERS or target.base_url) else None)
     model = target.model or (tail if colon and name == head else None)
-    if name in PROVIDERS:
+    if name is not None and name in PROVIDERS:
         return PROVIDERS[name], _needed(target, model)
     if target.base_url is not None:
         return custom(name or target.name, target.base_url, target.dialect or "chat"), _needed(target, model)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import aclosing, closing
 from typing import cast
 
@@ -69,7 +69,7 @@ async def _aperform(command: Command) -> Event:
 # ---------------------------------------------------------------- streamed
 
 
-def stream(flow: Flow, shaper: Shaper) -> Iterator[Chunk]:
+def stream(flow: Flow, shaper: Shaper) -> Generator[Chunk, None, None]:
     """Drive a flow, handing on its chunks; the last one carries the response."""
     try:
         command = next(flow)
@@ -89,7 +89,7 @@ def _relay(flow: Flow, command: Command) -> Generator[Chunk, None, Event]:
         _rest(command)
         return None
     feed, started = command.shaper.feed, False
-    with closing(cast("Generator[Chunk | Outcome, None, None]", command.live.attempter.stream(command.job))) as items:
+    with closing(command.live.attempter.stream(command.job)) as items:
         for item in items:
             if not isinstance(item, Chunk):
                 if (rest := command.shaper.flush()) is not None:
@@ -101,7 +101,7 @@ def _relay(flow: Flow, command: Command) -> Generator[Chunk, None, Event]:
     raise AssertionError("an attempter ended its stream without an outcome")
 
 
-async def astream(flow: Flow, shaper: Shaper) -> AsyncIterator[Chunk]:
+async def astream(flow: Flow, shaper: Shaper) -> AsyncGenerator[Chunk, None]:
     """Drive a flow on the running event loop, handing on its chunks; the last one carries the response."""
     try:
         command = next(flow)
@@ -126,7 +126,7 @@ async def astream(flow: Flow, shaper: Shaper) -> AsyncIterator[Chunk]:
             yield chunk
 
 
-async def _arelay(flow: Flow, attempt: Attempt) -> AsyncIterator[Chunk | Outcome]:
+async def _arelay(flow: Flow, attempt: Attempt) -> AsyncGenerator[Chunk | Outcome, None]:
     """The chunks to hand on, and last the outcome."""
     feed, started = attempt.shaper.feed, False
     async with aclosing(attempt.live.attempter.astream(attempt.job)) as items:
@@ -149,7 +149,7 @@ def _began(flow: Flow) -> bool:
     return True
 
 
-def _ending(response: Response, shaper: Shaper) -> Iterator[Chunk]:
+def _ending(response: Response, shaper: Shaper) -> Generator[Chunk, None, None]:
     """What the caller does not have yet: all of an answer that came whole (cached, shared), and the response."""
     if not shaper.committed:
         yield from chunks_of(response.answer)

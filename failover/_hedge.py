@@ -8,7 +8,7 @@ Barroso, "The Tail at Scale", CACM 2013).  Only event loops can do this: a block
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, Coroutine
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -41,12 +41,12 @@ async def complete(primary: Call, hedge: Hedge) -> Response:
         await _give_up(calls)
 
 
-async def stream(primary: Call, hedge: Hedge) -> AsyncIterator[Chunk]:
+async def stream(primary: Call, hedge: Hedge) -> AsyncGenerator[Chunk, None]:
     """``astream`` with a backup: the race is for the first chunk."""
     streams: dict[Task[Chunk], tuple[Call, AsyncGenerator[Chunk, None]]] = {}
 
     def start(call: Call) -> Task[Chunk]:
-        chunks: Any = _drive.astream(call.run(), call.shaper)
+        chunks = _drive.astream(call.run(), call.shaper)
         task = _task(_first(chunks))
         streams[task] = (call, chunks)
         return task

@@ -21,7 +21,9 @@ def request_of(prompt: Prompt, **options: Unpack[CallOptions]) -> Request:
     for name, value in options.items():
         _check(name, value)
     messages = tuple(_messages(prompt))
-    given: dict[str, Any] = {name: tuple(value) if name in TUPLES else value for name, value in options.items()}
+    given: dict[str, Any] = dict(options)
+    for name in TUPLES & given.keys():
+        given[name] = tuple(given[name])
     return Request(messages, **given)
 
 
@@ -105,7 +107,7 @@ def _part(part: object) -> Block:
             )
 
 
-def _image(url: str, detail: str | None) -> Media:
+def _image(url: str, detail: Any) -> Media:
     head, comma, data = url.partition(",")
     if url.startswith("data:") and comma:
         return Media("image", head.removeprefix("data:").removesuffix(";base64"), data, detail=detail)

@@ -10,7 +10,7 @@ import logging
 import os
 import random
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal, Self, Unpack, cast, get_args
@@ -77,8 +77,10 @@ class BudgetStatus:
 
     @classmethod
     def of(cls, state: BudgetState) -> Self:
-        money = (Decimal(nano) / NANO for nano in (state.limit, state.spent, state.reserved, state.left))
-        return cls(state.scope, *money, state.resets_at)
+        limit, spent, reserved, left = (
+            Decimal(nano) / NANO for nano in (state.limit, state.spent, state.reserved, state.left)
+        )
+        return cls(state.scope, limit, spent, reserved, left, state.resets_at)
 
 
 class Failover:
@@ -191,11 +193,11 @@ class Failover:
         """The whole answer, on the running event loop."""
         return await self.asend(request_of(prompt, **options))
 
-    def stream(self, prompt: Prompt, **options: Unpack[CallOptions]) -> Iterator[Chunk]:
+    def stream(self, prompt: Prompt, **options: Unpack[CallOptions]) -> Generator[Chunk, None, None]:
         """The answer in pieces; the last chunk carries the ``Response``.  Closing it early settles what was used."""
         return self.open(request_of(prompt, **options))
 
-    def astream(self, prompt: Prompt, **options: Unpack[CallOptions]) -> AsyncIterator[Chunk]:
+    def astream(self, prompt: Prompt, **options: Unpack[CallOptions]) -> AsyncGenerator[Chunk, None]:
         """The answer in pieces, on the running event loop."""
         return self.aopen(request_of(prompt, **options))
 
@@ -209,13 +211,13 @@ class Failover:
         call = self._call(request, streamed=False)
         return await (_drive.acomplete(call.run()) if self._hedge is None else _hedge.complete(call, self._hedge))
 
-    def open(self, request: Request) -> Iterator[Chunk]:
+    def open(self, request: Request) -> Generator[Chunk, None, None]:
         """``stream`` for a ready-made request."""
         self._refuse_hedge()
         call = self._call(request, streamed=True)
         return _drive.stream(call.run(), call.shaper)
 
-    def aopen(self, request: Request) -> AsyncIterator[Chunk]:
+    def aopen(self, request: Request) -> AsyncGenerator[Chunk, None]:
         """``astream`` for a ready-made request."""
         call = self._call(request, streamed=True)
         return _drive.astream(call.run(), call.shaper) if self._hedge is None else _hedge.stream(call, self._hedge)

@@ -19,6 +19,7 @@ from failover.testing import ScriptedProvider, Status, serve
 
 try:
     from langchain.agents import create_agent
+    from langchain_core.messages import HumanMessage
     from langchain_core.output_parsers import StrOutputParser
     from langchain_core.prompts import ChatPromptTemplate
     from langchain_core.tools import tool
@@ -139,7 +140,7 @@ class Show:
         question = "What does a ticket to 'Lisbon' cost? Use the tool price_of."
         print(f"  {CYAN}{question}{RESET}")
         model = ChatFailover(failover=self.guard, prefer=["openai:gpt-6-luna"])
-        result = create_agent(model, [price_of]).invoke({"messages": [("user", question)]})
+        result = create_agent(model, [price_of]).invoke({"messages": [HumanMessage(question)]})
         self.say(result["messages"][-1].text)
         self.openai.up()
 

@@ -19,7 +19,7 @@ from dataclasses import replace
 from difflib import get_close_matches
 from inspect import signature
 from operator import itemgetter
-from typing import Any, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun, Callbacks
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
@@ -38,7 +38,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from failover import tokens
 from failover.client import Failover
 from failover.errors import ConfigurationError
-from failover.settings import Budget, Cache, CircuitBreaker, Retry, Target, Timeouts
+from failover.settings import Budget, Cache, CircuitBreaker, Hedge, Retry, Target, Timeouts
 from failover.types import CallOptions
 from langchain_failover._messages import ENTRY, messages_of
 from langchain_failover._options import RUN_OPTIONS, labels_in, options_of
@@ -47,6 +47,9 @@ from langchain_failover._results import pieces, result_of
 from langchain_failover._saved import saved_options, saved_targets
 from langchain_failover._target import as_target
 from langchain_failover._tools import AnyTool, openai_tools, schema_format
+
+if TYPE_CHECKING:
+    from failover.testing import ScriptedProvider
 
 BYTES_PER_TOKEN = 3.8
 """Of English prose under OpenAI's o200k vocabulary, as measured; code and most other languages have 3.6 to 4.6."""
@@ -65,6 +68,7 @@ SHAPING = (
     "store",
     "on_stream_cut",
     "on_content_filter",
+    "hedge",
     "listeners",
     "client",
     "async_client",
@@ -99,7 +103,7 @@ class ChatFailover(BaseChatModel):
     api_key: for targets given as strings: one key, or one per provider (``{"openai": "..."}``); default: the
         environment.
     strategy, budget, response_cache, breaker, retry, timeouts, max_wait, store, on_stream_cut, on_content_filter,
-        listeners, client, async_client, http2: as in ``Failover``.
+        hedge, listeners, client, async_client, http2: as in ``Failover``.
     temperature, max_tokens, top_p, top_k, seed, presence_penalty, frequency_penalty, reasoning_effort, thinking,
         stop, extra_body: defaults of every call.
     timeout: seconds a whole call may take, over all attempts (default 600).
@@ -130,6 +134,7 @@ class ChatFailover(BaseChatModel):
     store: Any = None
     on_stream_cut: str | None = None
     on_content_filter: str | None = None
+    hedge: Hedge | None = None
     listeners: tuple[Callable[[Any], None], ...] = Field(default=(), repr=False)
     client: Any = Field(default=None, repr=False)
     async_client: Any = Field(default=None, repr=False)
@@ -207,6 +212,16 @@ class ChatFailover(BaseChatModel):
         """One target for each provider that has a key in the environment, with its default model."""
         shaping = {name: fields.pop(name) for name in (*SHAPING, "response_cache") if name in fields}
         return cls(failover=Failover.from_env(**shaping), **fields)
+
+    @classmethod
+    def simulated(cls, *providers: ScriptedProvider, **fields: Any) -> Self:
+        """Over scripted providers in this process, with trouble on a timeline: no key, no network.
+
+        Give your own ``ScriptedProvider`` objects for other troubles.
+        """
+        from failover.testing import simulation
+
+        return cls(**simulation(*providers), **fields)
 
     @property
     def core(self) -> Failover:

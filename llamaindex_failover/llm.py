@@ -13,7 +13,7 @@ The live ``Failover`` is shared by copies (``model_copy``, ``deepcopy``).  A pic
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
-from typing import Any, Self, Unpack, cast
+from typing import TYPE_CHECKING, Any, Self, Unpack, cast
 
 from llama_index.core.base.llms.types import (
     ChatMessage,
@@ -58,6 +58,9 @@ from llamaindex_failover._results import Snapshots, to_chat_response, to_complet
 from llamaindex_failover._streams import aclosing_all, amapped, closing_all, mapped
 from llamaindex_failover._target import as_target
 from llamaindex_failover._tools import described, keep_first_call, selections
+
+if TYPE_CHECKING:
+    from failover.testing import ScriptedProvider
 
 dispatcher = get_dispatcher(__name__)
 
@@ -133,6 +136,16 @@ class FailoverLLM(FunctionCallingLLM):
         """One target for each provider that has a key in the environment; ``settings`` as in the constructor."""
         found = Failover.from_env()
         return cls(found.targets, **settings)
+
+    @classmethod
+    def simulated(cls, *providers: ScriptedProvider, **settings: Any) -> Self:
+        """Over scripted providers in this process, with trouble on a timeline: no key, no network.
+
+        Give your own ``ScriptedProvider`` objects for other troubles.
+        """
+        from failover.testing import simulation
+
+        return cls(**simulation(*providers), **settings)
 
     @classmethod
     def class_name(cls) -> str:

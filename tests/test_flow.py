@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -23,6 +24,12 @@ from failover import (
 )
 from failover.types import JsonFormat, Message
 from tests.kit.virtual import World, bad, ok
+
+
+def exhaust(world: World, request: Request) -> None:
+    for _ in range(10_000):
+        world.send(request)
+
 
 DOWN = bad(Kind.SERVER_ERROR, status=500)
 NO_RETRY = {"retry": Retry(attempts=0)}
@@ -183,15 +190,14 @@ def test_a_hit_never_repeats_a_message_id() -> None:
 
 def test_a_budget_refuses_before_sending_and_says_what_is_left() -> None:
     world = World({"budget": Budget("0.01")}, a=ok())
-    sent = 0
+    ask = Request(ASK.messages, max_tokens=1000)
+    reserved = Decimal("0.00116")  # 1,000 tokens out and at most 160 in, at a dollar a million
     with pytest.raises(BudgetExceeded):
-        for sent in range(10_000):
-            world.send(Request(ASK.messages, max_tokens=1000))
+        exhaust(world, ask)
     status = world.guard.budget
     assert status is not None
-    assert status.spent <= status.limit
-    assert status.limit - status.spent < 2 * status.limit
-    assert world.calls()["a"] == sent > 0
+    assert status.limit - reserved < status.spent <= status.limit
+    assert world.calls()["a"] == status.spent / Decimal("0.000015")
 
 
 def test_the_cost_is_what_was_used_not_what_was_reserved() -> None:

@@ -6,7 +6,7 @@ need is itself an error).
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Generator
 from datetime import date
 from decimal import Decimal
 from typing import assert_type
@@ -70,8 +70,8 @@ Price(2, 10, services={"priority": Price(4, 20)}, later={date(2027, 1, 1): Price
 guard = Failover(["openai:gpt-6-luna", local], budget=5.00, strategy="priority", client=httpx.Client())
 Failover([], strategy="random")  # type: ignore[arg-type]
 assert_type(guard.complete("hi"), Response)
-assert_type(guard.stream("hi", temperature=0.5), Iterator[Chunk])
-assert_type(guard.astream([Message("user", "hi"), {"role": "user", "content": "hi"}]), AsyncIterator[Chunk])
+assert_type(guard.stream("hi", temperature=0.5), Generator[Chunk, None, None])
+assert_type(guard.astream([Message("user", "hi"), {"role": "user", "content": "hi"}]), AsyncGenerator[Chunk, None])
 assert_type(guard.try_complete("hi", labels={"user": "alice"}, prefer=["local"], deadline=5), Result)
 assert_type(guard.send(Request((Message("user", "hi"),))), Response)
 assert_type(guard.budget, BudgetStatus | None)
