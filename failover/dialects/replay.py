@@ -76,7 +76,7 @@ class ReplayRules:
         dialect writes ``reasoning_content: ""`` where there is none).
     blank_text: text of white space alone is accepted beside other content.
     object_arguments: even the model's own arguments must be a JSON object.
-    call_extra: put on calls of other authors.
+    call_extra: put on calls of other authors, and on a turn's own calls when they lost all of theirs on the way.
     extra_keys: keys of ``extra`` that this wire can send back; all others stay behind.
     opaque: the key of ``Thinking.extra`` under which this dialect keeps whole blocks that have no other form.
     message_name: user turns may carry a ``name``.
@@ -486,6 +486,8 @@ def _assistant(message: Message, own: bool, rules: ReplayRules) -> list[Block]:
     kept = [block for block in (keep(block, rules) for block in message.content) if block is not None]
     if not own:
         kept.sort(key=lambda block: isinstance(block, ToolCall))  # words before calls, as every wire writes them
+    if own and rules.call_extra and not any(isinstance(block, ToolCall) and block.extra for block in kept):
+        kept = [replace(block, extra=rules.call_extra) if isinstance(block, ToolCall) else block for block in kept]
     content = _not_blank(kept, rules)
     while content and isinstance(content[-1], Thinking) and rules.opaque not in content[-1].extra:
         content.pop()
@@ -530,7 +532,7 @@ def _object(arguments: str) -> str:
     try:
         if isinstance(from_json(arguments, allow_inf_nan=False), dict):
             return arguments
-    except ValueError:
+    except (ValueError, TypeError):  # TypeError: it holds half a surrogate pair
         pass
     return to_json({"INVALID_JSON": arguments.encode("utf-8", "replace").decode()}).decode()
 
