@@ -415,6 +415,41 @@ def test_every_provider_says_no_in_its_own_shape(name: str) -> None:
     assert len(set(told)) > len(KINDS) // 2
 
 
+# ----------------------------------------------------- the order of events
+
+BLOCK = ["content_block_start", "content_block_delta", "content_block_stop"]
+ORDER = {
+    "anthropic": ["message_start", "ping", *BLOCK, *BLOCK, *BLOCK, "message_delta", "message_stop"],
+    "responses": [
+        "response.created",
+        "response.in_progress",
+        "response.output_item.added",  # reasoning: no summary was asked for
+        "response.output_item.done",
+        "response.output_item.added",  # the message
+        "response.content_part.added",
+        "response.output_text.delta",
+        "response.output_text.done",
+        "response.content_part.done",
+        "response.output_item.done",
+        "response.output_item.added",  # the call
+        "response.function_call_arguments.delta",
+        "response.function_call_arguments.done",
+        "response.output_item.done",
+        "response.completed",
+    ],
+}
+
+
+@pytest.mark.parametrize("dialect", ORDER)
+def test_named_events_come_in_the_documented_order(inside: Fleet, direct: httpx.Client, dialect: str) -> None:
+    reply = Reply("text", (ToolUse("f", {"a": 1}, id="c"),), reasoning="thought", pieces=("text",))
+    got = see((inside, direct), dialect, reply, True)[1]
+    names = [line[7:] for line in got.decode().split("\n") if line.startswith("event: ")]
+    told = [event["type"] for event in events(got)]
+    assert names == told
+    assert [name for name, before in zip(told, ["", *told], strict=False) if name != before] == ORDER[dialect]
+
+
 # -------------------------------------------------------------------- async
 
 

@@ -297,7 +297,7 @@ def test_prompt_caching_shows_in_usage(servers: Servers) -> None:
     assert (first.cache_creation_input_tokens or 0) > 1024
     assert first.cache_read_input_tokens == 0
     assert second.cache_read_input_tokens == first.cache_creation_input_tokens
-    assert first.input_tokens == second.input_tokens == 0  # cached tokens are not counted twice
+    assert 0 < first.input_tokens == second.input_tokens < 20  # what comes after the cache point, and nothing twice
     long: Any = {"role": "system", "content": "You know much. " * 400}
     chat = [oai(servers).chat.completions.create(model="gpt-4o", messages=[long, HELLO]).usage for _ in range(2)]
     cached = [used.prompt_tokens_details.cached_tokens for used in chat if used and used.prompt_tokens_details]

@@ -146,6 +146,7 @@ BAD_CHAT: list[tuple[str, dict[str, Any], int, str]] = [
     ("deepseek", chat("deepseek-flash", messages=[{"role": "user"}]), 422, "missing"),
     ("groq", chat("openai/gpt-oss-20b", messages=[{**USER, "name": "bob"}]), 400, "unknown"),
     ("groq", chat("openai/gpt-oss-20b", n=2), 400, "above"),
+    ("deepseek", chat("deepseek-flash", messages=[{"role": "developer", "content": "x"}, USER]), 422, "tag"),
     ("groq", chat("openai/gpt-oss-20b", logprobs=True), 400, "logprobs"),
     ("groq", chat("openai/gpt-oss-20b", reasoning_effort="max"), 400, "effort"),
     ("groq", chat("openai/gpt-oss-20b", tools=[function()], reasoning_format="raw"), 400, "raw_reasoning"),

@@ -429,18 +429,20 @@ class ScriptedProvider:
         return say
 
     def _prompt(self, received: Received, question: Question) -> Tokens:
-        """Tokens of the prompt; what a request before began with in the same words comes from the prompt cache."""
-        prompt = _prompt_parts(received.body)
-        total = max(1, sum(tokens_of(part) for part in prompt))
-        digests = list(_prefixes(question.model, prompt))
+        """Tokens of the prompt; what an earlier request began with in the same words comes from the prompt cache.
+
+        Anthropic caches up to the last cache point, and what is new there is written at its own price.
+        """
+        parts = _prompt_parts(received.body)
+        total = max(1, sum(tokens_of(part) for part in parts))
+        writes = question.dialect == "anthropic"
+        digests = list(_prefixes(question.model, _marked(parts) if writes else parts))
+        if not digests or digests[-1][1] < MINIMUM_CACHED:
+            return Tokens(total)
         with self._lock:
             known = max((size for digest, size in digests if digest in self._seen), default=0)
             self._seen.update(digest for digest, _ in digests)
-        marked = question.dialect != "anthropic" or b'"cache_control"' in received.raw
-        if total < MINIMUM_CACHED or not marked:
-            return Tokens(total)
-        written = total - known if question.dialect == "anthropic" else 0
-        return Tokens(total, cached=known, written=written)
+        return Tokens(total, cached=known, written=digests[-1][1] - known if writes else 0)
 
     def charge(self, received: Received, card: Card, tokens: Tokens) -> None:
         """These tokens were produced for this request."""
@@ -472,6 +474,12 @@ def _prompt_parts(body: Mapping[str, Any]) -> list[Any]:
     turns = body.get("messages") or body.get("input") or []
     first = [body.get("tools"), body.get("system"), body.get("instructions")]
     return [part for part in first if part] + (turns if isinstance(turns, list) else [turns])
+
+
+def _marked(parts: list[Any]) -> list[Any]:
+    """The prompt up to its last cache point."""
+    marks = [number for number, part in enumerate(parts) if "'cache_control'" in repr(part)]
+    return parts[: marks[-1] + 1] if marks else []
 
 
 def _prefixes(model: str, parts: list[Any]) -> Iterator[tuple[str, int]]:

@@ -78,7 +78,8 @@ ASSISTANT = Obj(
     ("role",),
 )
 TOOL = Obj({"role": Str(), "content": PROSE, "tool_call_id": Str()}, ("role", "content", "tool_call_id"))
-ROLES = {"system": INSTRUCTION, "developer": INSTRUCTION, "user": USER, "assistant": ASSISTANT, "tool": TOOL}
+ROLES = {"system": INSTRUCTION, "user": USER, "assistant": ASSISTANT, "tool": TOOL}
+OPENAI_ROLES = {**ROLES, "developer": INSTRUCTION}  # no other provider knows developer messages
 
 FUNCTION = Obj(
     {"name": NAME, "description": maybe(Str()), "parameters": Obj(extra=True), "strict": maybe(Bool())}, ("name",)
@@ -632,9 +633,7 @@ COUSIN_FIELDS: Mapping[str, Spec] = {
 
 DEEPSEEK_FIELDS: Mapping[str, Spec] = {
     **_without(COMMON, "seed", "logit_bias", "n", "parallel_tool_calls", "user"),
-    "messages": _messages(
-        {**_reasoned("reasoning_content", "prefix"), "tool": TOOL.plus(name=Str())} | {"developer": INSTRUCTION}
-    ),
+    "messages": _messages({**_reasoned("reasoning_content", "prefix"), "tool": TOOL.plus(name=Str())}),
     "stop": maybe(either(Str(), List(Str(), 0, 16))),
     "thinking": Obj({"type": Enum(("enabled", "disabled"))}, ("type",)),
     "reasoning_effort": Enum(("minimal", "low", "medium", "high", "xhigh", "max", "ultra")),
@@ -743,7 +742,7 @@ TRANSFORMERS_FIELDS: Mapping[str, Spec] = {
     "request_id": Anything(),
 }  # fmt: skip
 
-OPENAI = Manners({**COMMON, **NEWER, **OPENAI_ONLY}, OPENAI_RULES)
+OPENAI = Manners({**COMMON, **NEWER, **OPENAI_ONLY, "messages": _messages(OPENAI_ROLES)}, OPENAI_RULES)
 LENIENT = Manners(COUSIN_FIELDS, (_tool_turns, _window), ignores=True)
 GEMINI_RULES: tuple[Rule, ...] = (
     _tool_turns, *EVERYONE, tool_schemas(GEMINI, GEMINI), answer_schema(GEMINI, GEMINI), _no_penalties,
