@@ -5,10 +5,10 @@ fixed windows, sliding windows, or refills a bucket.  The exact log of what was 
 window: entries of one grain are merged under the latest one's time, so each is counted for at most a grain too long,
 never too short, and the log has at most 513 entries however high the rate.
 
-We do not see when the provider counts, only that it is before we hear from it.  So an entry is counted in full while
-in flight and begins to age when its fate is known: the request and its input at the first byte of the answer, its
-output (which some providers count as it is written) at the settlement.  Tokens are reserved by estimate and settled
-by the real figures; what was taken too much is given back where it was taken.
+We do not see when the provider counts, only that it has counted by the time we hear from it.  So an entry is counted
+in full while in flight and begins to age when its fate is known: the request at the first byte of the answer, its
+tokens at the settlement, for some providers count them as they are written, and some when all is written.  Tokens are
+reserved by estimate and settled by the real figures.
 
 What a provider says only tightens what the user has set:
 - Retry-After pauses; nothing is sent before ``paused``.
@@ -21,10 +21,8 @@ What a provider says only tightens what the user has set:
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from operator import attrgetter
 from typing import NamedTuple
 
 from failover.rules.refusal import Reason, Refusal
@@ -50,12 +48,12 @@ class Entry:
 
 @dataclass(slots=True)
 class Hold:
-    """What one call in flight holds; ``aged`` is when its request and input began to age, None before."""
+    """What one call in flight holds; ``answered``: its request is in the log already."""
 
     input: int
     output: int
     window: float
-    aged: float | None = None
+    answered: bool = False
 
 
 @dataclass(slots=True)
@@ -151,23 +149,23 @@ def take(limits: RateLimit, state: LimiterState, input_tokens: int, output_token
 
 
 def answered(state: LimiterState, hold: Hold, now: float) -> None:
-    """The first byte of the answer is here: the provider has counted the request and its input."""
-    if hold.aged is None:
-        _ages(state, hold, hold.input, 0, now)
+    """The first byte of the answer is here, so the provider has counted the request."""
+    if not hold.answered:
+        hold.answered = True
+        state.held_requests -= 1
+        _log(state, hold.window, now, 1, 0, 0)
 
 
 def settle(state: LimiterState, hold: Hold, input_tokens: int | None, output_tokens: int | None, now: float) -> None:
     """The call has ended; None: the real figure is unknown, the estimate stands."""
     used = hold.input if input_tokens is None else input_tokens
     made = hold.output if output_tokens is None else output_tokens
+    requests = 0 if hold.answered else 1
     state.flying -= 1
+    state.held_requests -= requests
+    state.held_input -= hold.input
     state.held_output -= hold.output
-    if hold.aged is None:
-        _ages(state, hold, used, made, now)
-        return
-    if used < hold.input:
-        _give_back(state, hold, hold.input - used)
-    _log(state, hold.window, now, 0, max(0, used - hold.input), made)
+    _log(state, hold.window, now, requests, used, made)
 
 
 # ------------------------------------------------------------------- learning
@@ -339,13 +337,6 @@ def forget(state: LimiterState, window: float, now: float) -> None:
         del state.log[:gone]
 
 
-def _ages(state: LimiterState, hold: Hold, used: int, made: int, now: float) -> None:
-    hold.aged = now
-    state.held_requests -= 1
-    state.held_input -= hold.input
-    _log(state, hold.window, now, 1, used, made)
-
-
 def _log(state: LimiterState, window: float, now: float, requests: int, used: int, made: int) -> None:
     if not (requests or used or made):
         return
@@ -363,14 +354,3 @@ def _log(state: LimiterState, window: float, now: float, requests: int, used: in
     state.requests += requests
     state.input += used
     state.output += made
-
-
-def _give_back(state: LimiterState, hold: Hold, tokens: int) -> None:
-    """Take input tokens out of the entry they were counted in, if it is still in the window."""
-    assert hold.aged is not None
-    at = bisect_left(state.log, hold.aged, key=attrgetter("time"))
-    grain = hold.window / GRAINS
-    if at < len(state.log) and state.log[at].time // grain == hold.aged // grain:
-        taken = min(tokens, state.log[at].input)
-        state.log[at].input -= taken
-        state.input -= taken

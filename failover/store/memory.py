@@ -151,7 +151,8 @@ class MemoryStore:
         return answer
 
     def _first_content(self, lease: Lease, now: Now) -> None:
-        steps.first_content(self._state, lease, self._at(now), self._random)
+        at = self._at(now)
+        steps.first_content(self._state, lease, at, self._random)
 
     def _settle(self, lease: Lease, result: Settlement, now: Now) -> None:
         at = self._at(now)
