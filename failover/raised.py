@@ -66,7 +66,7 @@ def _answer(error: BaseException) -> RaisedAnswer | None:
     payload = next((body for body in _bodies(error, response) if body), None)
     if status is None and not isinstance(payload, Mapping):
         return None
-    return RaisedAnswer(status, _headers(error, response), _with_codes(error, payload or sentence(error)))
+    return RaisedAnswer(status, _headers(error, response), _with_codes(error, payload or _own_words(error)))
 
 
 def _statuses(place: object) -> Iterator[int]:
@@ -142,6 +142,12 @@ def sentence(error: BaseException) -> str:
     except Exception:
         text = ""
     return clean(text) or type(error).__name__
+
+
+def _own_words(error: BaseException) -> str:
+    """Its ``message``, where it keeps one without the decorations of its text."""
+    message = _get(error, "message")
+    return message if isinstance(message, str) and message.strip() else sentence(error)
 
 
 def class_names(error: BaseException) -> frozenset[str]:

@@ -218,7 +218,6 @@ SIGNS: tuple[Sign, ...] = (
         "Output blocked by content filtering policy",
         r"\bcontent (?:filtering|management|moderation) policy\b",
         r"^content exists risk\b",
-        r"^content violates usage guidelines\b",
         r"\bviolat\w+ (?:our |the )?(?:usage|content) (?:policy|policies|guidelines)\b",
         r"\bblocked (?:by|due to) (?:the )?(?:safety|prohibited_content)\b",
         r"\binput was flagged\b",

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from failover import errors
+from failover.error_body import Said
 from failover.failures import VERDICTS, classify, classify_error, may_retry, table
+from failover.signs import NAMES, SIGNS, by_status, recognise
 from failover.types import Failure, Kind
 
 WALL = 1_795_392_000.0  # 2026-11-23 00:00:00 UTC
@@ -1066,3 +1068,119 @@ def test_stops_have_an_exception_of_their_own() -> None:
 
 def test_the_documentation_is_the_table() -> None:
     assert (ROOT / "docs" / "failures.md").read_text(encoding="utf-8") == table()
+
+
+# ------------------------------------------------------------- the signs
+
+
+def test_no_name_is_hidden_behind_another_sign() -> None:
+    for sign in SIGNS:
+        for code in sign.codes:
+            for status in sign.statuses or {None}:
+                kind, _ = recognise(Said(status, frozenset((code,)), message="x"))
+                assert kind is sign.kind or (code, kind) == ("rate_limit_exceeded", Kind.OVER_RATE), code
+
+
+def test_names_that_only_repeat_a_status_are_weaker_than_any_status() -> None:
+    for name, meant in NAMES.items():
+        assert recognise(Said(None, frozenset((name,)), message="x"))[0] is by_status(meant)
+        assert recognise(Said(429, frozenset((name,)), message="x"))[0] is Kind.RATE_LIMITED
+        assert recognise(Said(502, frozenset((name,)), message="x"))[0] is Kind.SERVER_ERROR
+
+
+SENTENCES: tuple[tuple[Kind, tuple[int | None, ...], str], ...] = (
+    (Kind.REQUEST_TOO_EXPENSIVE, (402,), "Prompt tokens limit exceeded: 230799 > 91442. To increase, visit"),
+    (Kind.CREDIT, (402, 429), "Insufficient credits."),
+    (Kind.CREDIT, (402,), "Prompt tokens limit exceeded: 9 > 0. To increase, visit"),
+    (Kind.CREDIT, (400, 403, 429, None), "You have run out of credits"),
+    (Kind.CREDIT, (400, 429), "Usage is blocked due to insufficient credits. Please visit Plans and Billing"),
+    (Kind.CREDIT, (403, None), "Your account has insufficient prepaid balance"),
+    (Kind.AUTH, (400, 403), "Invalid API Key"),
+    (Kind.AUTH, (403,), "Your API key was reported as leaked. Please use another API key."),
+    (Kind.AUTH, (400, None), "API key expired. Please renew the API key."),
+    (Kind.AUTH, (403,), "No auth credentials found"),
+    (Kind.FORBIDDEN, (400, 403, 412, None), "Country, region, or territory not supported"),
+    (Kind.FORBIDDEN, (400, 403), "Your account has been deactivated, please check your email"),
+    (Kind.FORBIDDEN, (400,), "Access denied due to Virtual Network/Firewall rules."),
+    (Kind.OVERLOADED, (500, 502, 503, 529, None), "The engine is currently overloaded, please try again later"),
+    (Kind.OVERLOADED, (503,), "No available capacity was found for the model"),
+    (Kind.OVERLOADED, (503,), "The system is currently experiencing high demand"),
+    (Kind.OVER_RATE, (413, 429, None), "Request too large for gpt-4o in organization org-x"),
+    (Kind.OVER_RATE, (429,), "Extra usage is required for long context requests."),
+    (Kind.CONTEXT_OVERFLOW, (400, 403, 413, 422, 500, None), "messages: prompt is too long: 216868 tokens > 200000"),
+    (Kind.CONTEXT_OVERFLOW, (400,), "Current length is 9000 while limit is 8192"),
+    (Kind.CONTEXT_OVERFLOW, (400,), "Please reduce the length of the messages or completion."),
+    (Kind.CONTEXT_OVERFLOW, (400,), "Range of input length should be [1, 30720]"),
+    (Kind.CONTEXT_OVERFLOW, (400,), "Trying to keep the first 8214 tokens when context the overflows."),
+    (Kind.CONTENT_FILTER, (400, 403, 422, None), "Output blocked by content filtering policy"),
+    (Kind.CONTENT_FILTER, (403,), "Content violates usage guidelines. Failed check: SAFETY_CHECK_TYPE_BIO"),
+    (Kind.CONTENT_FILTER, (400,), "Your prompt was flagged as potentially violating our usage policy."),
+    (Kind.CONTENT_FILTER, (400,), "The response was blocked due to safety settings"),
+    (Kind.CONTENT_FILTER, (403,), "openai/gpt-x requires moderation. Your input was flagged for violence."),
+    (Kind.BAD_REQUEST, (400, 422, None), "Invalid schema for response_format 'x': 'uniqueItems' is not supported"),
+    (Kind.BAD_REQUEST, (400,), "tools.0.custom.input_schema: JSON schema is invalid, $ref is not supported"),
+    (Kind.BAD_REQUEST, (400, None), "messages: at least one message is required"),
+    (Kind.MODEL_FAULT, (400, None), "Failed to call a function. Please adjust your prompt."),
+    (Kind.MODEL_FAULT, (400,), "Failed to generate JSON. Please adjust your prompt."),
+    (Kind.MODEL_FAULT, (400,), "Tool call validation failed: attempted to call tool 'x' which was not in request"),
+    *(
+        (Kind.TRANSLATION, (400, 422, None), sentence)
+        for sentence in (
+            "messages.1.content.0: Invalid `data` in `redacted_thinking` block",
+            "messages.1.content.0: `thinking` blocks in the latest assistant message cannot be modified.",
+            "messages: `tool_use` ids must be unique",
+            "messages.2.content.1: each tool_use must have a single result. Found multiple",
+            "Duplicate value for 'tool_call_id' of 'call_1' in message[3].",
+            "Tool call id was call_1 but must be a-z, A-Z, 0-9, with a length of 9.",
+            "Not the same number of function calls and responses",
+            "Please ensure that function call turn comes immediately after a user turn",
+            "No tool call found for function call output with call_id call_1.",
+            "Unexpected role 'user' after role 'tool'",
+            "Expected last role User or Tool (or Assistant with prefix True) for serving but got assistant",
+            "After the optional system message, conversation roles must alternate user and assistant roles",
+            'messages: first message must use the "user" role',
+            "messages: final assistant content cannot end with trailing whitespace",
+            "messages.0.content.0: `tool_use` blocks can only be in `assistant` messages",
+            "Item 'rs_1' of type 'reasoning' was provided without its required following item.",
+            "Item 'fc_1' of type 'function_call' was provided without its required 'reasoning' item: 'rs_1'.",
+            "Item with id 'rs_1' not found. Items are not persisted when `store` is set to false.",
+            "Invalid 'input[2].call_id': empty string. Expected a string with minimum length 1.",
+        )
+    ),
+    (Kind.MODEL_NOT_FOUND, (400, 404, None), "Unknown model: foo"),
+    (Kind.MODEL_NOT_FOUND, (403, 404, 410, 422), "The model foo has been retired"),
+    (Kind.MODEL_NOT_FOUND, (400,), "The provided model identifier is invalid."),
+    (Kind.MODEL_NOT_FOUND, (404,), "The API deployment for this resource does not exist."),
+    (Kind.MODEL_NOT_FOUND, (400, 404), "Unable to access non-serverless model foo/bar."),
+    (Kind.WRONG_URL, (404,), "Unknown request URL: POST /openai/v1/foo"),
+    (Kind.WRONG_URL, (404,), "The requested URL /v2 was not found on this server."),
+    (Kind.UNSUPPORTED_PARAMETER, (400, 422, None), "Function tools with reasoning_effort are not supported for m"),
+    (Kind.UNSUPPORTED_PARAMETER, (400, 422, None), "Unrecognized request argument supplied: reasoning_effort"),
+    (Kind.UNSUPPORTED_PARAMETER, (400,), "`temperature` and `top_p` cannot both be specified for this model."),
+    (Kind.UNSUPPORTED, (404, None), "No endpoints found that can handle the requested parameters."),
+    (Kind.UNSUPPORTED, (400,), "The supported range is from 1 (inclusive) to 8193 (exclusive)."),
+    (Kind.UNSUPPORTED, (400,), "messages[0].content must be a string"),
+    (
+        Kind.UNSUPPORTED,
+        (422,),
+        "Failed to deserialize the JSON body: messages[0]: unknown variant `image_url`, expected",
+    ),
+    (Kind.UNSUPPORTED, (400,), "'messages' must contain the word 'json' in some form"),
+    (Kind.UNSUPPORTED, (400,), '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser'),
+    (Kind.UNSUPPORTED, (400,), "json mode cannot be combined with tool/function calling"),
+    (Kind.UNSUPPORTED, (400, 422, 501, None), "Audio input is not yet supported"),
+)
+
+
+@pytest.mark.parametrize(("kind", "statuses", "sentence"), SENTENCES, ids=lambda value: str(value)[:50])
+def test_a_sentence_alone_is_enough(kind: Kind, statuses: tuple[int | None, ...], sentence: str) -> None:
+    for status in statuses:
+        assert recognise(Said(status, message=sentence))[0] is kind, status
+
+
+@pytest.mark.parametrize(("kind", "statuses", "sentence"), SENTENCES, ids=lambda value: str(value)[:50])
+def test_a_sentence_counts_only_beside_a_status_that_it_comes_with(
+    kind: Kind, statuses: tuple[int | None, ...], sentence: str
+) -> None:
+    assert recognise(Said(409, message=sentence))[0] is Kind.CONFLICT
+    assert recognise(Said(408, message=sentence))[0] is Kind.REQUEST_TIMEOUT

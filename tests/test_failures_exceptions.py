@@ -264,6 +264,19 @@ def test_google_errors_are_read() -> None:
     assert failure_of(APIError("400 INVALID_ARGUMENT")).kind is Kind.AUTH
 
 
+class NotFound(Exception):
+    """As google.api_core makes it: its text begins with the status, its message does not."""
+
+    code, message = 404, "models/gemini-9 is not found for API version v1beta."
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.message}"
+
+
+def test_an_exceptions_message_is_read_without_its_decorations() -> None:
+    assert failure_of(NotFound()).kind is Kind.MODEL_NOT_FOUND
+
+
 class BodyError(Exception):
     """As cohere, mistral and ollama make them: a status and a body of some sort."""
 
