@@ -137,6 +137,13 @@ def test_repeated_ids_become_different_ones_and_each_result_finds_its_call() -> 
     assert (last.call_id, last.content) == (ids[2], "last")
 
 
+def test_a_result_belongs_to_the_latest_turn_that_waits_for_its_id() -> None:
+    """Servers that count calls from 0 in every turn, and a turn that was never answered."""
+    turns = replayed([user(), calling("0"), user(Text("go on")), calling("0"), *answering("0")], GPT)
+    contents = [block.content for turn in turns for block in turn.content if isinstance(block, ToolResult)]
+    assert contents == [NO_RESULT, "result of 0"]
+
+
 def test_missing_ids_are_made_up_and_matched_by_order() -> None:
     history = [user(), calling("", ""), Message("tool", [ToolResult("", "one"), ToolResult("", "two")])]
     turns = replayed(history, GPT)
@@ -352,6 +359,14 @@ def test_empty_turns_vanish_and_blank_text_with_them() -> None:
     history = [user(Text("")), Message("assistant", ""), user(Text("  "), Text("hi")), Message("assistant", "\n")]
     assert replayed(history, CLAUDE) == (Message("user", "hi"),)
     assert roles(replayed(history, GPT)) == "user"
+
+
+def test_cache_points_survive_whoever_set_them() -> None:
+    history = [user(Text("a", cache_point=True)), Message("assistant", Text("b", cache_point=True), "x:y"), user()]
+    assert [turn.content[0] for turn in replayed(history, CLAUDE)[:2]] == [
+        Text("a", cache_point=True),
+        Text("b", cache_point=True),
+    ]
 
 
 def test_a_speakers_name_is_kept_only_where_the_wire_takes_it() -> None:

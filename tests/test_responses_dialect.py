@@ -310,8 +310,6 @@ MAYBE = {
     stream=st.booleans(),
 )
 def test_whatever_is_asked_of_a_gpt_is_not_refused(name: str, options: dict[str, Any], stream: bool) -> None:
-    if options.get("thinking") == {"summary": "auto"} and name in ("gpt-4.1", "gpt-4o"):
-        del options["thinking"]  # a summary of reasoning, asked of a model that has none
     assert refusals(wired(gpt(name), stream, **options)) == []
 
 

@@ -23,6 +23,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Literal, TypeVar
 
@@ -52,7 +53,8 @@ BRIDGE = "Understood."
 
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 SPEAKER = re.compile(r"[a-zA-Z0-9_-]{1,64}")
-ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+ALPHABET = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+AS_LETTERS = bytes(ALPHABET[byte % len(ALPHABET)] for byte in range(256))
 
 
 # ------------------------------------------------------------------- rules
@@ -366,14 +368,10 @@ class _Ids:
                 return made
 
 
+@lru_cache(maxsize=4096)
 def _digest(text: str, length: int) -> str:
-    """``length`` letters and digits that stand for ``text``: base 62 of its BLAKE2b hash."""
-    number = int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=32).digest(), "big")
-    letters = []
-    for _ in range(length):
-        number, letter = divmod(number, len(ALPHABET))
-        letters.append(ALPHABET[letter])
-    return "".join(letters)
+    """``length`` (at most 64) letters and digits that stand for ``text``: the bytes of its BLAKE2b hash, written so."""
+    return blake2b(text.encode("utf-8", "surrogatepass")).digest()[:length].translate(AS_LETTERS).decode()
 
 
 def _named(messages: Sequence[Message], author: str, rules: ReplayRules) -> Iterator[Message]:
@@ -496,8 +494,8 @@ def _assistant(message: Message, own: bool, rules: ReplayRules) -> list[Block]:
 
 def _kept_foreign(block: Block, rules: ReplayRules) -> Block | None:
     match block:
-        case Text(text):
-            return Text(text)
+        case Text():
+            return _plain(block)
         case ToolCall(id, name, arguments):
             return ToolCall(id, name, _object(arguments), rules.call_extra)
         case _:

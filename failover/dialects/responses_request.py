@@ -45,7 +45,7 @@ def body(request: Request, model: Model, turns: Sequence[Message], rules: Replay
     optional = {
         "instructions": instructions,
         "include": include,
-        "reasoning": _reasoning(request, thinking),
+        "reasoning": _reasoning(request, model, thinking, notes),
         "text": _text_format(request.response_format, model, rules, items),
         "tools": [_tool(tool, rules) for tool in request.tools],
         "tool_choice": _choice(choice, rules) if request.tools else None,
@@ -74,9 +74,12 @@ def _included(logprobs: Any, thinks: bool) -> list[str]:
     return sealed + (["message.output_text.logprobs"] if logprobs else [])
 
 
-def _reasoning(request: Request, thinking: Thought) -> Item:
-    effort = {} if thinking.effort is None else {"effort": thinking.effort}
-    return effort | given(request.thinking or {}, ("summary", "context", "mode"))
+def _reasoning(request: Request, model: Model, thinking: Thought, notes: list[str]) -> Item:
+    shown = given(request.thinking or {}, ("summary", "context", "mode"))
+    if shown and model.facts.efforts == ():
+        notes.append(f"thinking dropped: {model.id} does not think")
+        return {}
+    return shown if thinking.effort is None else shown | {"effort": thinking.effort}
 
 
 def _text_format(wanted: JsonFormat | None, model: Model, rules: ReplayRules, items: list[Item]) -> Item | None:
