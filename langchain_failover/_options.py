@@ -24,12 +24,14 @@ def _as_is(value: Any) -> Any:
     return value
 
 
-def _strings(value: str | Sequence[str] | None) -> tuple[str, ...]:
-    return (value,) if isinstance(value, str) else tuple(value or ())
+def _strings(value: str | Sequence[str]) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value)
 
 
-def _labels(value: Mapping[str, Any] | None) -> dict[str, str]:
-    return {str(key): str(entry) for key, entry in (value or {}).items()}
+def _labels(value: Mapping[str, Any]) -> dict[str, str]:
+    if not isinstance(value, Mapping):
+        raise ConfigurationError(f"labels = {value!r}: write a dictionary, as in {{'user': 'alice'}}")
+    return {str(key): str(entry) for key, entry in value.items()}
 
 
 OPTIONS: Mapping[str, tuple[str, Converter]] = {

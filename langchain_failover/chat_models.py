@@ -125,7 +125,7 @@ class ChatFailover(BaseChatModel):
     api_key: SecretStr | Mapping[str, SecretStr] | None = Field(default=None, exclude=True, repr=False)
 
     strategy: str | None = None
-    budget: Budget | float | list[Budget] | None = None
+    budget: Any = None
     response_cache: bool | Cache = True
     breaker: CircuitBreaker | None = None
     retry: Retry | None = None
@@ -173,6 +173,14 @@ class ChatFailover(BaseChatModel):
     def _read_targets(cls, given: Any) -> Any:
         many = given if isinstance(given, Sequence) and not isinstance(given, str) else (given,)
         return tuple(_target(each) for each in many)
+
+    @field_validator("budget", mode="before")
+    @classmethod
+    def _read_budget(cls, given: Any) -> Any:
+        """As in ``Failover``, or what ``dumps`` made of it."""
+        if isinstance(given, Sequence) and not isinstance(given, str):
+            return [cls._read_budget(each) for each in given]
+        return Budget(**given) if isinstance(given, Mapping) else given
 
     @field_validator("prefer", mode="before")
     @classmethod
@@ -285,7 +293,7 @@ class ChatFailover(BaseChatModel):
         options["labels"] = {**self.labels, **options.get("labels", {})}
         options["origin"] = tuple(messages)
         if ends := stop if stop is not None else self.stop:
-            options["stop"] = tuple(ends)
+            options["stop"] = (ends,) if isinstance(ends, str) else tuple(ends)
         if model := kwargs.get("model"):
             options["prefer"] = (*self._named(model), *options.get("prefer", ()))
         return options
@@ -452,6 +460,10 @@ class ChatFailover(BaseChatModel):
 
     # -------------------------------------------------------- copies, saving
 
+    def __repr_args__(self) -> Any:
+        """Without what LangChain notes about itself and what follows from the targets."""
+        return [(name, value) for name, value in super().__repr_args__() if name not in ("metadata", "profile")]
+
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         return self.model_copy()
 
@@ -550,7 +562,8 @@ def _sentence(finding: Any) -> str:
 def _labelled(metadata: Mapping[str, Any] | None, kwargs: dict[str, Any]) -> dict[str, Any]:
     """The keywords, with the config's metadata as labels beneath those that the call gives itself."""
     labels = labels_in(metadata)
-    return {**kwargs, "labels": {**labels, **(kwargs.get("labels") or {})}} if labels else kwargs
+    given = kwargs.get("labels") or {}
+    return {**kwargs, "labels": {**labels, **given}} if labels and isinstance(given, Mapping) else kwargs
 
 
 def _for_events(version: str, config: RunnableConfig | None, kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import asyncio
 import copy
 import pickle
 from collections.abc import Callable, Iterator
+from inspect import signature
 from typing import Any
 
 import pytest
@@ -29,8 +30,10 @@ from failover import (
     Failover,
     StreamInterrupted,
 )
-from failover.types import Chunk, Failure, JsonFormat, Kind, Text, Thinking, ToolCall
+from failover.types import CallOptions, Chunk, Failure, JsonFormat, Kind, Text, Thinking, ToolCall
 from langchain_failover import ChatFailover
+from langchain_failover._options import OPTIONS
+from langchain_failover.chat_models import CALLING, SHAPING
 from tests.langchain.kit import DOWN, Recorder, chat, says, script, target
 
 CALL = ToolCall("c1", "add", '{"a":1}')
@@ -236,6 +239,23 @@ def test_a_wrong_value_is_refused_before_anything_is_sent() -> None:
     assert script(model).jobs == []
 
 
+def test_a_single_stop_word_may_be_written_alone_and_labels_may_not() -> None:
+    model = chat()
+    model.invoke("hi", stop="END")  # type: ignore[arg-type]  # LangChain says a list
+    assert script(model).last.stop == ("END",)
+    with pytest.raises(ConfigurationError, match=r"labels = 'x': write a dictionary"):
+        model.invoke("hi", {"metadata": {"user": "alice"}}, labels="x")
+
+
+def test_every_option_of_the_core_and_of_a_call_can_be_reached() -> None:
+    core = set(signature(Failover).parameters) - {"deadline"}
+    assert core <= set(ChatFailover.model_fields), "deadline is called timeout, as LangChain does"
+    assert core - {"targets", "response_cache"} == set(SHAPING)
+    reached = {name for name, _ in OPTIONS.values()} | {"stop", "origin"}
+    assert reached == set(CallOptions.__optional_keys__)
+    assert set(CALLING) <= set(OPTIONS) & set(ChatFailover.model_fields)
+
+
 def test_prefer_names_who_is_asked_first() -> None:
     model = chat(target("a"), target("b"), target("c"))
     assert model.invoke("hi", prefer=["c"]).response_metadata["failover"]["target"] == "c"
@@ -291,6 +311,9 @@ def test_unknown_and_wrong_fields_are_errors_that_keep_secrets() -> None:
     assert caught.value.__cause__ is None
     with pytest.raises(ConfigurationError, match="strategy = 'best'"):
         chat(strategy="best")
+    with pytest.raises(ConfigurationError, match="budget"):
+        chat(budget="lots")
+    assert "profile" not in repr(chat())
 
 
 def test_a_target_that_is_none_is_an_error() -> None:
