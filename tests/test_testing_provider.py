@@ -20,6 +20,7 @@ from failover.testing import (
     Fleet,
     Hang,
     Question,
+    Quirk,
     Reply,
     Reset,
     ScriptedProvider,
@@ -190,6 +191,7 @@ def test_a_long_prompt_costs_what_its_tier_costs_and_deepseek_is_cheaper_at_nigh
     monday_7_utc = 1_795_417_200.0
     assert is_peak(monday_7_utc)
     assert not is_peak(monday_7_utc + 5 * 3600)
+    assert not is_peak(monday_7_utc - 24 * 3600)
     assert flash.cost(Tokens(10), monday_7_utc) == 2 * flash.cost(Tokens(10), monday_7_utc + 5 * 3600)
 
 
@@ -207,6 +209,14 @@ def test_streamed_and_plain_answers_cost_the_same() -> None:
     ask(plain, "Tell me more")
     ask(streamed, "Tell me more", stream=True)
     assert plain.bill == streamed.bill > 0
+
+
+def test_a_server_without_usage_sends_none_even_when_asked() -> None:
+    provider = made(script=[Quirk("no_usage")])
+    lines = ask(provider, stream=True, stream_options={"include_usage": True}).text.split("\n\n")
+    chunks = [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
+    assert all(chunk["choices"] and "usage" not in chunk for chunk in chunks)
+    assert provider.bill > 0
 
 
 def test_a_client_that_leaves_a_stream_is_recorded_and_charged_for_the_part() -> None:
