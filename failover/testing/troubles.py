@@ -365,7 +365,7 @@ OWN: Mapping[str, Mapping[TroubleKind, Violation]] = {
 
 def trouble(row: Row, kind: TroubleKind) -> Violation:
     """How this provider says it."""
-    return OWN.get(row.name, {}).get(kind) or OWN.get(row.shape, {}).get(kind) or GENERAL[kind]
+    return OWN.get(row.name, {}).get(kind) or GENERAL[kind]
 
 
 BY_STATUS: Mapping[int, TroubleKind] = {
