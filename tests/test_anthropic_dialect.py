@@ -792,6 +792,18 @@ def test_an_event_of_the_wrong_shape_fails_the_stream(event: bytes) -> None:
     assert decoder.failure.partial.message.text == "x"
 
 
+def test_a_character_torn_apart_between_two_events_is_put_together_again() -> None:
+    stream = events(message([{"type": "text", "text": "a🙂b"}], stop_reason="end_turn"), 9)
+    stream[3:4] = [
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}}
+        for text in ("a\ud83d", "\ude42b")
+    ]
+    chunks, outcome = read(stream)
+    assert [chunk.text for chunk in chunks if chunk.text] == ["a", "🙂b"]
+    assert isinstance(outcome, Answer)
+    assert outcome.message.text == "a🙂b"
+
+
 # -------------------------------------------------------------------- fuzz
 
 JSON = st.recursive(

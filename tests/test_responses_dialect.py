@@ -712,6 +712,16 @@ def test_a_custom_server_of_this_wire_is_read_the_same_way() -> None:
     assert len(sent(model, messages=[Message("user", "hi"), turn])["input"]) == 2
 
 
+def test_a_character_torn_apart_between_two_events_is_put_together_again() -> None:
+    stream = [each for each in events(response(said("a🙂b")), 9) if each["type"] != "response.output_item.done"]
+    at = next(at for at, each in enumerate(stream) if "delta" in each)
+    stream[at : at + 1] = [stream[at] | {"delta": text} for text in ("a\ud83d", "\ude42b")]
+    chunks, outcome = read(stream)
+    assert [chunk.text for chunk in chunks if chunk.text] == ["a", "🙂b"]
+    assert isinstance(outcome, Answer)
+    assert outcome.message.text == "a🙂b"
+
+
 # -------------------------------------------------------------------- fuzz
 
 JSON = st.recursive(

@@ -19,8 +19,9 @@ from pydantic_core import from_json
 
 from failover.dialects.anthropic_request import OPAQUE, Draft
 from failover.dialects.base import Model, Wire
-from failover.dialects.body import SHAPES, count, decode, dumps, encode, given, mapping, need, string
+from failover.dialects.body import SHAPES, count, decode, dumps, encode, given, mapping, need, prose, string
 from failover.dialects.judge import BROKEN_OFF, is_whole, judge, read
+from failover.dialects.lenient import is_torn, mended, parted
 from failover.dialects.params import amend
 from failover.dialects.replay import portable, rules_for, tool_names
 from failover.failures import classify_error
@@ -97,9 +98,9 @@ def _malformed(error: Exception) -> Failure:
 def _read_block(block: Any) -> Block:
     match need(block, "type", str):
         case "text":
-            return Text(need(block, "text", str), extra=given(block, ("citations",)))
+            return Text(prose(block, "text"), extra=given(block, ("citations",)))
         case "thinking":
-            return Thinking(need(block, "thinking", str), string(block.get("signature")) or None)
+            return Thinking(prose(block, "thinking"), string(block.get("signature")) or None)
         case "redacted_thinking":
             return Thinking(redacted=need(block, "data", str))
         case "tool_use":
@@ -156,6 +157,7 @@ class _Part:
     start: dict[str, Any]
     kind: str
     pieces: list[str] = field(default_factory=list)
+    half: str = ""  # of a surrogate pair that was torn apart
     citations: list[Any] = field(default_factory=list)
     signature: str = ""
     block: Block | None = None  # once it has ended
@@ -165,7 +167,9 @@ class _Part:
     def add(self, text: Any) -> list[Chunk]:
         if not text:
             return NONE
-        self.pieces.append(text + "")  # what is not a string raises here
+        if self.half or is_torn(text):  # what is not a string raises here
+            text, self.half = parted(self.half + text)
+        self.pieces.append(text)
         if self.kind == "text":
             return [Chunk(text=text, index=self.index)]
         if self.kind == "thinking":
@@ -190,7 +194,7 @@ class _Part:
         return NONE
 
     def whole(self) -> Block:
-        text = "".join(self.pieces)
+        text = "".join(self.pieces) + mended(self.half)
         match self.kind:
             case "text":
                 cited = {"citations": self.citations} if self.citations else {}

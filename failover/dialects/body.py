@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from pydantic_core import PydanticSerializationError, from_json, to_json
+from pydantic_core import PydanticSerializationError, to_json
+
+from failover.dialects.lenient import is_torn, load, mended
 
 T = TypeVar("T")
 
@@ -50,7 +52,7 @@ def dumps(value: object) -> str:
 
 def decode(body: bytes) -> dict[str, Any]:
     """The JSON object in ``body``."""
-    value = from_json(body)
+    value = load(body)
     if not isinstance(value, dict):
         raise UnreadableError(f"expected a JSON object, got {type(value).__name__}")
     return value
@@ -62,6 +64,12 @@ def need(obj: Mapping[str, Any], key: str, kind: type[T]) -> T:
     if not isinstance(value, kind):
         raise UnreadableError(f"expected {key} as {kind.__name__}, got {type(value).__name__}")
     return value
+
+
+def prose(obj: Mapping[str, Any], key: str) -> str:
+    """``obj[key]``, which must be text, without half surrogate pairs."""
+    text = need(obj, key, str)
+    return mended(text) if is_torn(text) else text
 
 
 def mapping(value: object) -> dict[str, Any]:

@@ -12,13 +12,14 @@ dialect, a finished block in ``Chunk.blocks`` never repeats text that was stream
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
 from failover.dialects.base import Model, Wire
-from failover.dialects.body import SHAPES, UnreadableError, count, decode, encode, given, mapping, need, string
+from failover.dialects.body import SHAPES, UnreadableError, count, decode, encode, given, mapping, need, prose, string
 from failover.dialects.judge import BROKEN_OFF, is_whole, judge, read
+from failover.dialects.lenient import is_torn, mended, parted
 from failover.dialects.params import amend
 from failover.dialects.replay import portable, rules_for, tool_names
 from failover.dialects.responses_request import OPAQUE
@@ -124,16 +125,16 @@ def _read_part(part: Any, known: dict[str, Any]) -> Text | None:
     match need(part, "type", str):
         case "output_text":
             lists = {name: value for name in ("annotations", "logprobs") if isinstance(value := part.get(name), list)}
-            return Text(need(part, "text", str), extra=known | given(lists, ("annotations", "logprobs")))
+            return Text(prose(part, "text"), extra=known | given(lists, ("annotations", "logprobs")))
         case "refusal":
-            return Text(need(part, "refusal", str), extra=known | {"refusal": True})
+            return Text(prose(part, "refusal"), extra=known | {"refusal": True})
         case _:
             return None
 
 
 def _read_reasoning(item: Mapping[str, Any]) -> Thinking:
-    summary = "\n\n".join(need(part, "text", str) for part in item.get("summary") or ())
-    text = summary or "".join(need(part, "text", str) for part in item.get("content") or ())
+    summary = "\n\n".join(prose(part, "text") for part in item.get("summary") or ())
+    text = summary or "".join(prose(part, "text") for part in item.get("content") or ())
     return Thinking(
         text, string(item.get("encrypted_content")) or None, extra=given(item, ("id", "summary", "content"))
     )
@@ -197,10 +198,29 @@ def _nano(cost: Any) -> int | None:
 Key = tuple[Any, Any]  # output index, and content index or the sort of block
 
 
+@dataclass(slots=True)
+class _Run:
+    """Text of one sort, as it grows."""
+
+    index: int
+    pieces: list[str] = field(default_factory=list)
+    half: str = ""  # of a surrogate pair that was torn apart
+    summary: Any = None  # the part of a summary it was last heard from
+
+    def add(self, text: Any) -> str:
+        if self.half or is_torn(text):  # what is not a string raises here
+            text, self.half = parted(self.half + text)
+        self.pieces.append(text)
+        return str(text)
+
+    def said(self) -> str:
+        return "".join(self.pieces) + mended(self.half)
+
+
 class ResponsesDecoder:
     """Reads one stream of Responses events.  See ``base.Decoder``."""
 
-    __slots__ = ("_held", "_items", "_model", "_numbers", "_pieces", "_response", "_summaries", "done", "failure")
+    __slots__ = ("_held", "_items", "_model", "_numbers", "_response", "_runs", "done", "failure")
 
     def __init__(self, model: Model) -> None:
         self.done = False
@@ -208,9 +228,8 @@ class ResponsesDecoder:
         self._model = model
         self._response: dict[str, Any] = {}
         self._items: dict[int, list[Block]] = {}  # blocks of finished items, by output index
-        self._pieces: dict[Key, list[str]] = {}  # text of unfinished ones
+        self._runs: dict[Key, _Run] = {}  # text that was streamed
         self._numbers: dict[Key, int] = {}
-        self._summaries: dict[Key, Any] = {}
         self._held: list[Chunk] = []
 
     def feed(self, data: bytes) -> list[Chunk]:
@@ -238,21 +257,21 @@ class ResponsesDecoder:
     def _content(self) -> list[Block]:
         """Finished items, and the text of unfinished ones, in the order of the output."""
         open_items: dict[int, list[Block]] = {}
-        for (output, part), pieces in self._pieces.items():
+        for (output, part), run in self._runs.items():
             if output not in self._items:
-                text = "".join(pieces)
+                text = run.said()
                 open_items.setdefault(output, []).append(Thinking(text) if part == REASONING else Text(text))
         known = self._items | open_items
         return [block for output in sorted(known) for block in known[output]]
 
     def _settled(self) -> bool:
         """Something was said, and every item of it to its end."""
-        return bool(self._items) and all(output in self._items for output, _ in self._pieces)
+        return bool(self._items) and all(output in self._items for output, _ in self._runs)
 
-    def _grown(self, key: Key) -> list[str]:
+    def _run(self, key: Key) -> _Run:
         if not isinstance(key[0], int) or not isinstance(key[1], int | str):
             raise UnreadableError("expected indexes as integers")
-        return self._pieces.setdefault(key, [])
+        return self._runs.setdefault(key, _Run(self._number(key)))
 
     def _number(self, key: Key) -> int:
         return self._numbers.setdefault(key, len(self._numbers))
@@ -271,23 +290,18 @@ class ResponsesDecoder:
         key, delta = (event["output_index"], event.get("content_index", 0)), event["delta"]
         if not delta:
             return NONE
-        pieces = self._pieces.get(key)
-        if pieces is None:
-            pieces = self._grown(key)
-        pieces.append(delta + "")  # what is not a string raises here
-        return [Chunk(text=delta, index=self._number(key))]
+        run = self._runs.get(key) or self._run(key)
+        return [Chunk(text=run.add(delta), index=run.index)]
 
     def thought(self, event: dict[str, Any]) -> list[Chunk]:
         key, delta = (event["output_index"], REASONING), event["delta"]
         if not delta:
             return NONE
-        pieces = self._grown(key)
-        summary = event.get("summary_index")
-        if pieces and self._summaries.get(key) != summary:
+        run, summary = self._run(key), event.get("summary_index")
+        if run.pieces and run.summary != summary:
             delta = "\n\n" + delta
-        self._summaries[key] = summary
-        pieces.append(delta + "")
-        return [Chunk(reasoning=delta, index=self._number(key))]
+        run.summary = summary
+        return [Chunk(reasoning=run.add(delta), index=run.index)]
 
     def grown(self, event: dict[str, Any]) -> list[Chunk]:
         return [Chunk(index=self._number((event["output_index"], CALL)))]
@@ -312,14 +326,14 @@ class ResponsesDecoder:
             case Text():
                 return self._unsaid_text(block, key)
             case Thinking() if block.signature or OPAQUE in block.extra:
-                rest = replace(block, text="") if key in self._pieces else block
+                rest = replace(block, text="") if key in self._runs else block
                 return Chunk(blocks=(rest,), index=self._number(key))
-            case Thinking() if block.text and key not in self._pieces:
+            case Thinking() if block.text and key not in self._runs:
                 return Chunk(reasoning=block.text, index=self._number(key))
         return None
 
     def _unsaid_text(self, block: Text, key: Key) -> Chunk | None:
-        if key not in self._pieces:
+        if key not in self._runs:
             return Chunk(text=block.text, index=self._number(key)) if block.text else None
         noted = given(block.extra, ("annotations",))
         return Chunk(blocks=(Text("", extra=noted),), index=self._number(key)) if noted else None
