@@ -10,6 +10,7 @@ import logging
 import os
 import random
 import time
+import weakref
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -133,6 +134,7 @@ class Failover:
         self._hedge = hedge
         self._listeners = tuple(listeners)
         self._clients: list[Clients] = []
+        weakref.finalize(self, _close, self._clients)
         budgets = budgets_of(budget)
         maker = clients_maker(client, async_client, http2, self._clients)
         builder = Builder(breaker or CircuitBreaker(), timeouts or Timeouts(), bool(budgets), maker, self._noted)
@@ -315,8 +317,7 @@ class Failover:
 
     def close(self) -> None:
         """Close the connections of the synchronous doors.  A client that you gave stays open."""
-        for clients in self._clients:
-            clients.close()
+        _close(self._clients)
 
     async def aclose(self) -> None:
         """Close all connections of this thread's event loop, and those of the synchronous doors."""
@@ -357,6 +358,11 @@ class Failover:
 
 def _rebuild(cls: type[Failover], targets: tuple[Target, ...], config: Mapping[str, Any]) -> Failover:
     return cls(targets, **config)
+
+
+def _close(clients: Sequence[Clients]) -> None:
+    for each in clients:
+        each.close()
 
 
 def _now() -> Now:
