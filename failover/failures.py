@@ -27,7 +27,7 @@ from failover.raised import BROKEN, answer_in, break_in, chain, class_names, sen
 from failover.signs import BY_STATUS, NAMES, RANGES, SIGNS, Sign, recognise
 from failover.types import Failure, Kind
 from failover.types import RateHint as RateHint  # read here, defined where answers carry it
-from failover.waits import DAY, MAX_WAIT, date_in, moment, next_midnight, next_month, stated
+from failover.waits import DAY, date_in, moment, next_midnight, next_month, stated
 from failover.waits import rate_hint as rate_hint
 from failover.waits import retry_after as retry_after
 
@@ -269,7 +269,7 @@ DAILY: tuple[tuple[Callable[[Said], bool], Callable[[float], float]], ...] = (
 def _wait(kind: Kind, said: Said, headers: Mapping[str, str], until: float | None, wall: float | None) -> float | None:
     """Seconds to wait: to the end of a limit that has one, else as stated."""
     if kind is Kind.RATE_LIMITED and until is not None and wall is not None:
-        return min(until - wall, MAX_WAIT)
+        return until - wall
     return stated(headers, said, wall)
 
 

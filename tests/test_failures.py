@@ -943,14 +943,16 @@ def test_an_echoed_prompt_does_not_change_the_verdict(echo: str, prompt: str) ->
         assert classify(status, {}, encoded(ECHOES[echo](prompt)), WALL).kind is Kind.BAD_REQUEST
 
 
-@pytest.mark.parametrize("prompt", PROMPTS)
-def test_the_callers_own_metadata_are_not_an_error(prompt: str) -> None:
-    event = {
-        "type": "response.failed",
-        "metadata": {"code": prompt},
-        "response": {"error": {"code": "server_error", "message": "x"}, "metadata": {"code": "insufficient_quota"}},
-    }
-    assert classify_error(event, {}, WALL).kind is Kind.SERVER_ERROR
+def test_the_callers_own_metadata_are_not_an_error() -> None:
+    theirs = {"code": "insufficient_quota", "retry_after": 99, "resets_at": "2026-12-01T00:00:00Z"}
+    error = {"code": "server_error", "message": "x"}
+    for event in (
+        {"type": "response.failed", "response": {"error": error, "metadata": theirs}, "metadata": theirs},
+        {"object": "response", "status": "failed", "error": error, "metadata": theirs},
+        {"choices": [], "error": error, "metadata": theirs},
+    ):
+        failure = classify_error(event, {}, WALL)
+        assert (failure.kind, failure.retry_after, failure.until) == (Kind.SERVER_ERROR, None, None)
 
 
 def test_keys_are_made_unreadable() -> None:
@@ -1002,6 +1004,11 @@ def test_a_switch_stays_off_until_the_stated_moment(resets_at: Any, until: float
     body = openrouter(403, "Budget limit exceeded", limit_source="openrouter_key_limit", resets_at=resets_at)
     failure = classify(403, {}, encoded(body), WALL)
     assert (failure.kind, failure.until) == (Kind.SPEND_LIMIT, until)
+
+
+def test_a_moment_that_never_comes_is_none() -> None:
+    body = openrouter(403, "Budget limit exceeded", limit_source="openrouter_key_limit", resets_at=float("inf"))
+    assert classify_error(body, {}, None).until is None
 
 
 def test_a_month_ends_in_the_next_year() -> None:

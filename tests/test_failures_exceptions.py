@@ -304,6 +304,23 @@ def test_a_status_and_a_body_are_enough(status: Any, body: Any, kind: Kind) -> N
     assert failure_of(BodyError(status, body)).kind is kind
 
 
+class ContextOverflowError(Exception):
+    """As LangChain names it, whatever the provider said."""
+
+    status_code = 400
+
+
+class ContentPolicyViolationError(Exception):
+    """As LiteLLM names it."""
+
+    status_code = 400
+
+
+def test_the_name_of_an_exception_counts_as_a_code() -> None:
+    assert failure_of(ContextOverflowError("too much")).kind is Kind.CONTEXT_OVERFLOW
+    assert failure_of(ContentPolicyViolationError("no")).kind is Kind.CONTENT_FILTER
+
+
 # ------------------------------------------------------------ nobody answered
 
 
