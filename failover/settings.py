@@ -8,7 +8,7 @@ Times are seconds, money is US dollars, rates are per minute.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import KW_ONLY
+from dataclasses import KW_ONLY, fields
 from datetime import date
 from decimal import Decimal
 from itertools import pairwise
@@ -321,6 +321,14 @@ class Target:
             if not f"{header}{value}".isprintable():
                 raise ConfigurationError(f"Target: headers: {header!r} holds a line break or a control character")
 
+    def __reduce__(self) -> Any:
+        """Pickles carry no key: where it arrives, it is looked up in the environment."""
+        return _target, ({field.name: getattr(self, field.name) for field in fields(self) if field.name != "api_key"},)
+
     @property
     def limits(self) -> RateLimit:
         return RateLimit(self.rpm, self.tpm, self.input_tpm, self.output_tpm, self.concurrency)
+
+
+def _target(said: dict[str, Any]) -> Target:
+    return Target(**said)
