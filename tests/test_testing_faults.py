@@ -300,7 +300,7 @@ FAULTS: list[tuple[Any, Check, Check]] = [  # the fault, what a plain request se
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-@pytest.mark.parametrize(("fault", "plain", "streamed"), FAULTS, ids=lambda value: str(value)[:48])
+@pytest.mark.parametrize(("fault", "plain", "streamed"), FAULTS, ids=lambda value: getattr(value, "__name__", str(value))[:48])
 def test_a_fault_is_seen_as_it_was_scripted(
     world: Any, dialect: str, fault: Any, plain: Check, streamed: Check
 ) -> None:
