@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.kit.matrix import DIALECTS, MODES, ROWS, Bench, Row, bench, play
+from tests.kit.matrix import DIALECTS, MODES, ROWS, Bench, Row, bench, play, table
 
 
 @pytest.fixture(scope="module")
@@ -22,3 +23,7 @@ def test_every_fault_ends_as_the_table_says(on: Bench, row: Row, dialect: str, m
     expected = row.stream if "stream" in mode else row.plain
     ended, detail = play(on, dialect, row, mode)
     assert ended in expected.split(" or "), detail
+
+
+def test_the_documentation_shows_these_rows() -> None:
+    assert table() in (Path(__file__).parent.parent / "docs" / "faults.md").read_text()
