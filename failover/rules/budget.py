@@ -156,4 +156,4 @@ def correct(book: Book, key: str, scope: str, charged: int, cost: int) -> None:
 
 
 def dollars(nano: int) -> str:
-    return f"${nano / NANO:.6f}".rstrip("0").rstrip(".")
+    return f"${nano / NANO:.9f}".rstrip("0").rstrip(".")

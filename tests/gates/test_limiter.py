@@ -233,11 +233,11 @@ def test_a_renewed_lease_keeps_its_place() -> None:
 
 
 def test_a_renewal_never_shortens() -> None:
-    b = bench(concurrency=1)
-    lease = b.take(ttl=50.0)
-    b.store.renew(lease, b.mono + 5.0, b.now)
-    b.later(49.0)
-    b.refused()
+    b = bench(concurrency=2)
+    b.store.renew(b.take(ttl=50.0), b.mono + 5.0, b.now)
+    b.take(ttl=10.0)
+    b.later(10.0)
+    assert b.state().in_flight == 1
 
 
 # --------------------------------------------------------- what providers say

@@ -187,6 +187,15 @@ def test_of_two_findings_the_longer_one_holds() -> None:
     assert b.refused(KEYED).retry_at is None
 
 
+def test_a_clock_that_is_set_back_switches_nothing_off_again() -> None:
+    b = Bench()
+    b.run(off("credential", WALL + 50.0), KEYED)
+    b.later(50.0)
+    b.run(OK, KEYED)
+    b.wall -= 30.0
+    b.take(KEYED)
+
+
 def test_targets_without_a_key_are_off_each_for_itself() -> None:
     b = Bench()
     one, two = gates("one", credential=""), gates("two", credential="")
@@ -347,7 +356,7 @@ async def in_line(b: Bench, served: list[int]) -> None:
         called.clear()
         b.line_up(ticket, answer)
         if not ticket.woken:
-            await asyncio.wait_for(called.wait(), 30.0)
+            await asyncio.wait_for(called.wait(), 10.0)
     served.append(ticket.number)
     await asyncio.sleep(0)
     b.settle(answer)
