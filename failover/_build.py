@@ -129,14 +129,16 @@ class Builder:
         key = _key(target, provider)
         live.gates = replace(live.gates, credential=_fingerprint(provider, key))
         header, form = provider.auth
+        url = _url(target, provider)
+        gateway = bool(provider.base_url) and url != provider.base_url.rstrip("/")
 
         def credential() -> Mapping[str, str]:
             return {header: form.format(key=key())} if key is not None else {}
 
         live.attempter = HttpAttempter(
-            lambda request: dialect_of(live.model, request, target.dialect, target.base_url is not None),
+            lambda request: dialect_of(live.model, request, target.dialect, gateway),
             lambda: replace(live.model, learned=live.learned) if live.learned else live.model,
-            _url(target, provider),
+            url,
             {"Content-Type": "application/json", **provider.headers, **target.headers},
             credential,
             self._clients(),

@@ -220,3 +220,11 @@ def test_the_table_agrees_with_the_scripted_world_which_was_written_without_it()
             theirs = (card.window, "reasons" in card.traits, forced, facts.max_output_tokens and card.max_output)
             found |= {f"{provider}:{model}"} if ours != theirs else set()
     assert found == set(DIFFERENT)
+
+
+def test_a_base_url_in_the_environment_is_honoured_as_the_vendors_sdks_do() -> None:
+    environ = {"OPENAI_BASE_URL": "http://127.0.0.1:9/v1/", "ANTHROPIC_BASE_URL": "http://127.0.0.1:8"}
+    assert base_url(PROVIDERS["openai"], environ) == "http://127.0.0.1:9/v1"
+    assert base_url(PROVIDERS["anthropic"], environ) == "http://127.0.0.1:8"
+    assert base_url(PROVIDERS["openai"], environ, given="http://mine/v1") == "http://mine/v1"
+    assert base_url(PROVIDERS["groq"], environ) == PROVIDERS["groq"].base_url

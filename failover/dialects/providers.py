@@ -29,6 +29,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from difflib import get_close_matches
 from types import MappingProxyType
 from urllib.parse import urlsplit
@@ -181,7 +182,10 @@ _ROWS = (
     Provider("lmstudio", "http://127.0.0.1:1234/v1", "chat", quirks={"null_content": False}),
 )
 
-PROVIDERS: Mapping[str, Provider] = MappingProxyType({row.name: row for row in _ROWS})
+PROVIDERS: Mapping[str, Provider] = MappingProxyType(
+    {row.name: replace(row, base_url_env=row.base_url_env or f"{row.name.upper()}_BASE_URL") for row in _ROWS}
+)
+"""By name.  ``OPENAI_BASE_URL`` and its like say where a provider is, as its own SDK reads it."""
 
 
 def provider_for(name: str) -> Provider | None:
