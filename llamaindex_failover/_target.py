@@ -32,7 +32,7 @@ from llama_index.core.tools.types import BaseTool, ToolMetadata, ToolOutput
 from failover.attempter import Item, Job
 from failover.failures import classify_exception
 from failover.settings import Target
-from failover.types import JsonFormat, Message, Outcome, Request, Thinking, Tool
+from failover.types import Answer, Failure, JsonFormat, Kind, Message, Outcome, Request, Thinking, Tool
 from llamaindex_failover._authors import AUTHOR
 from llamaindex_failover._beneath import Messages, Quiet
 from llamaindex_failover._heard import Heard, answer
@@ -92,7 +92,7 @@ class LlmAttempter:
             call = self._call(job.request)
             return answer(self._quiet.chat(call.messages, call.options), call.heard.names)
         except Exception as error:
-            return classify_exception(error, time.time())
+            return _failure(error)
 
     async def aattempt(self, job: Job) -> Outcome:
         try:
@@ -100,7 +100,7 @@ class LlmAttempter:
             async with asyncio.timeout(min(job.budget, job.timeouts.whole)):
                 return answer(await self._quiet.achat(call.messages, call.options), call.heard.names)
         except Exception as error:
-            return classify_exception(error, time.time())
+            return _failure(error)
 
     def stream(self, job: Job) -> Iterator[Item]:
         call = None
@@ -110,8 +110,7 @@ class LlmAttempter:
                 for response in responses:
                     yield call.heard.take(response)
         except Exception as error:
-            failure = classify_exception(error, time.time())
-            yield failure if call is None else replace(failure, partial=call.heard.partial())
+            yield _failure(error, None if call is None else call.heard.partial())
             return
         yield from call.heard.ending()
 
@@ -123,8 +122,7 @@ class LlmAttempter:
                 async for response in responses:
                     yield call.heard.take(response)
         except Exception as error:
-            failure = classify_exception(error, time.time())
-            yield failure if call is None else replace(failure, partial=call.heard.partial())
+            yield _failure(error, None if call is None else call.heard.partial())
             return
         for item in call.heard.ending():
             yield item
@@ -173,6 +171,12 @@ class LlmAttempter:
             **stated,
         )
         return {word: value for word, value in prepared.items() if word != "messages"}
+
+
+def _failure(error: Exception, partial: Answer | None = None) -> Failure:
+    if isinstance(error, TimeoutError):  # our own clock's comes out of a cancellation, and would be taken for one
+        return Failure(Kind.TIMEOUT, "no content in time", partial=partial, cause=error)
+    return replace(classify_exception(error, time.time()), partial=partial)
 
 
 # ----------------------------------------------------------------- history
