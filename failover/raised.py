@@ -22,14 +22,14 @@ from failover.error_body import clean, decoded, plain
 from failover.types import Kind
 
 DEEPEST = 10
-"""Causes that are looked at."""
+"""Causes that are looked at; they may run in a circle."""
 
 
 def chain(error: BaseException) -> list[BaseException]:
     """The exception and what caused it, as a traceback would show them; of a group, its first member."""
     found: list[BaseException] = []
     cause: BaseException | None = error
-    while cause is not None and len(found) < DEEPEST and all(cause is not each for each in found):
+    while cause is not None and len(found) < DEEPEST:
         found.append(cause)
         cause = _cause(cause)
     return found
@@ -81,7 +81,7 @@ def _statuses(place: object) -> Iterator[int]:
 
 
 def _http_status(value: object) -> int | None:
-    return int(value) if isinstance(value, int) and not isinstance(value, bool) and 100 <= value <= 599 else None
+    return int(value) if isinstance(value, int) and 100 <= value <= 599 else None
 
 
 def _bodies(error: BaseException, response: object) -> Iterator[object]:

@@ -1077,6 +1077,20 @@ def test_the_documentation_is_the_table() -> None:
     assert (ROOT / "docs" / "failures.md").read_text(encoding="utf-8") == table()
 
 
+@pytest.mark.parametrize(
+    ("outer", "inner", "message"),
+    [
+        ("Provider returned error", "Overloaded", "Overloaded"),
+        ("The model is asleep", "Error", "The model is asleep"),
+        ("The model is asleep", "internal server error", "The model is asleep"),
+        ("Provider returned error", "Error", "Error"),
+    ],
+)
+def test_the_innermost_sentence_that_says_something_is_shown(outer: str, inner: str, message: str) -> None:
+    body = openrouter(502, outer, raw=json.dumps(openai(inner, None)), provider_name="X")
+    assert classify_error(body, {}, WALL).message == message
+
+
 # ------------------------------------------------------------- the signs
 
 
