@@ -24,6 +24,7 @@ from llama_index.core.rate_limiter import BaseRateLimiter
 from pydantic import PrivateAttr
 
 from llamaindex_failover._beneath import Quiet, undecorated, without_retries
+from tests.llamaindex.kit import Book
 
 HELLO = [ChatMessage(role="user", content="hello")]
 
@@ -181,6 +182,25 @@ def test_a_method_without_decorators_is_itself() -> None:
 
     assert undecorated(method) is method
     assert Quiet(Bare()).chat(HELLO, {}).message.content == "bare"
+
+
+class Nested(Chatting):
+    """Builds its chat on its own announced completion."""
+
+    @llm_chat_callback()
+    def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
+        return _said(self.complete("hello").text)
+
+    @llm_completion_callback()
+    def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+        return CompletionResponse(text="nested")
+
+
+def test_a_call_within_a_call_is_not_told_to_callbacks() -> None:
+    book = Book()
+    llm = Nested(callback_manager=CallbackManager([book]))
+    assert Quiet(llm).chat(HELLO, {}).message.content == "nested"
+    assert book.starts == []
 
 
 class SdkClient:

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from typing import Any
 
+import httpx
 import pytest
 from llama_index.core import Settings
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, CompletionResponse, MessageRole
@@ -392,6 +393,15 @@ def test_a_llamaindex_llm_becomes_a_target_by_itself() -> None:
     assert text(llm.chat(HELLO)) == "text text"
 
 
+def test_a_llamaindex_llm_gets_the_callers_own_messages() -> None:
+    class Curious(MockLLM):
+        def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
+            return CompletionResponse(text=prompt)
+
+    mine = ChatMessage(role="user", content="hello", additional_kwargs={"custom": 1})
+    assert "{'custom': 1}" in text(FailoverLLM([Curious()]).chat([mine]))
+
+
 def test_one_failover_can_serve_many() -> None:
     guard = Failover([target(says("a"))], response_cache=False)
     one, other = FailoverLLM(failover=guard), FailoverLLM(failover=guard, temperature=0)
@@ -513,6 +523,14 @@ def test_a_dict_becomes_the_same_llm_again_with_keys_from_the_environment(monkey
     monkeypatch.delenv("OPENAI_API_KEY")
     with pytest.raises(ConfigurationError, match="OPENAI_API_KEY"):
         FailoverLLM.from_dict(data)
+
+
+def test_what_lives_and_what_is_secret_in_a_url_is_not_written_into_a_dict() -> None:
+    mine = Target("local", base_url="http://me:pw@127.0.0.1:9/v1", model="qwen")
+    data = FailoverLLM([mine], listeners=[print], client=httpx.Client()).to_dict()
+    assert "pw" not in json.dumps(data)
+    assert not {"listeners", "client"} & set(data)
+    assert data["targets"][0]["base_url"] == "http://***@127.0.0.1:9/v1"
 
 
 @pytest.mark.parametrize("budget", [5, 2.5, "7"])

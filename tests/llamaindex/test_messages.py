@@ -107,6 +107,12 @@ def test_a_data_url_is_unpacked() -> None:
     assert media == Media("image", "image/png", encoded)
 
 
+def test_a_data_url_says_its_own_type_and_may_be_plain_text() -> None:
+    (media,) = user(DocumentBlock(url="data:text/csv,a;b")).content
+    assert isinstance(media, Media)
+    assert (media.mime_type, base64.b64decode(media.data or "")) == ("text/csv", b"a;b")
+
+
 def test_a_document_keeps_its_title_and_its_type() -> None:
     pdf = b"%PDF-1.4 \xff\xfe"
     (media,) = user(DocumentBlock(data=pdf, title="report.pdf")).content
@@ -152,6 +158,11 @@ def test_a_cache_point_marks_the_block_before_it() -> None:
 def test_a_cache_point_inside_a_tool_result_is_kept() -> None:
     message = ChatMessage(role="tool", blocks=[TextBlock(text="long"), POINT], additional_kwargs={"tool_call_id": "c"})
     assert one(message).content == (ToolResult("c", (Text("long", cache_point=True),)),)
+
+
+def test_a_cache_point_in_an_answer_is_kept() -> None:
+    assert assistant(TextBlock(text="a"), POINT).content == (Text("a", cache_point=True),)
+    assert assistant(POINT, TextBlock(text="a")).content == (Text("a"),)
 
 
 def test_a_leading_cache_point_marks_nothing() -> None:
@@ -310,6 +321,14 @@ def test_only_so_many_authors_are_remembered() -> None:
     for message in messages:
         authors.remember(message, "a:m")
     assert [authors.of(message) for message in messages] == [None, "a:m", "a:m"]
+
+
+def test_an_author_who_said_it_again_is_remembered_longer() -> None:
+    authors = Authors(size=2)
+    first, second, third = (ChatMessage(role="assistant", content=str(each)) for each in range(3))
+    for message in (first, second, first, third):
+        authors.remember(message, "a:m")
+    assert [authors.of(message) for message in (first, second, third)] == ["a:m", None, "a:m"]
 
 
 def test_an_empty_answer_is_nobodys() -> None:

@@ -108,7 +108,18 @@ async def test_a_tool_is_forced_and_is_the_only_one() -> None:
     for job in play.jobs:
         (tool,) = job.request.tools
         assert (tool.name, job.request.tool_choice, job.request.temperature) == ("Fruit", "required", 0.3)
+        assert job.request.parallel_tool_calls is False
         assert "colours" in tool.parameters["properties"]
+
+
+@each_way
+async def test_what_is_said_about_tools_does_not_contradict_the_way(make: Any, said: Any) -> None:
+    assert await predictions(make(Play(says(said))), tool_required=False, allow_parallel_tool_calls=True) == [PEAR] * 4
+
+
+async def test_talk_before_a_call_is_not_taken_for_the_object() -> None:
+    llm = forcing(Play(says('{"name": "apple"} is what others say.', CALL)))
+    assert list(llm.stream_structured_predict(Fruit, WISH, taste="sweet")) == [PEAR]
 
 
 async def test_a_schema_is_asked_for_under_a_name_that_wires_allow() -> None:

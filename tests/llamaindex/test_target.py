@@ -265,6 +265,7 @@ def test_tools_go_through_the_llms_own_preparation_and_get_their_names_back() ->
     call = ToolCallBlock(tool_call_id="c", tool_name="math_add", tool_kwargs={"a": 1})
     bench = Bench(said("", call))
     answer = bench.answer(Request((Message("user", "hi"),), tools=(ADD,)))
+    assert [message.content for message in bench.asked[0]] == ["hi"]
     (sent,) = bench.asked[1]["tools"]
     assert sent["function"]["name"] == "math_add"
     assert sent["function"]["parameters"] == ADD.parameters
