@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from failover.dialects.anthropic import Anthropic
-from failover.dialects.base import Model, Provider
+from failover.dialects.base import Dialect, Model, Provider
 from failover.dialects.chat import Chat
 from failover.dialects.providers import PROVIDERS, custom
 from failover.dialects.replay import (
@@ -30,6 +30,7 @@ from failover.testing.strict import sign, violations
 from failover.testing.world import ROWS, Card, row
 from failover.types import (
     Answer,
+    Block,
     Chunk,
     Media,
     Message,
@@ -41,7 +42,7 @@ from failover.types import (
     ToolResult,
 )
 
-DIALECTS = {"chat": Chat(), "anthropic": Anthropic(), "responses": Responses()}
+DIALECTS: dict[str, Dialect] = {"chat": Chat(), "anthropic": Anthropic(), "responses": Responses()}
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 IMAGE = Media("image", "image/png", PIXEL)
 
@@ -458,10 +459,20 @@ foreign = st.builds(
 )
 
 
+@st.composite
+def foreign_turns(draw: st.DrawFn) -> list[Message]:
+    """Calls of another model, more or less answered, more or less in order, perhaps after an interruption."""
+    made = [ToolCall(ident, draw(NAMES), draw(ARGUMENTS)) for ident in draw(st.lists(IDS, min_size=1, max_size=3))]
+    said: Sequence[Block] = draw(st.sampled_from([[], [Text("Let me see.")], [Thinking("hm", "sig")]]))
+    turn = Message("assistant", draw(st.permutations([*said, *made])), draw(AUTHORS))
+    answers = [Message("tool", ToolResult(call.id, draw(plain_results))) for call in made]
+    kept = draw(st.permutations(answers))[draw(st.sampled_from([0, 0, 0, 1])) :]
+    return [turn, *draw(st.sampled_from([[], [], [Message("user", "Hurry!")]])), *kept]
+
+
 def own_call(target: Model, turn: int, at: int, arguments: str = '{"q": 1}') -> ToolCall:
     """A call as the target itself would have made it."""
-    number = turn + at
-    dialect, name = target.provider.dialect, "search"
+    dialect, name, number = target.provider.dialect, "search", turn + at
     if dialect == "anthropic":
         return ToolCall(f"toolu_{number:024}", name, arguments)
     if dialect == "responses":
@@ -485,44 +496,52 @@ def own_thought(target: Model, number: int) -> list[Thinking]:
 
 
 SUMMARY = [{"type": "summary_text", "text": "hm"}]
+LOST = ("nothing", "thoughts", "signatures")
 
 
-def own_turns(target: Model) -> st.SearchStrategy[list[Message]]:
-    """A turn of the target's own, with its results; what frameworks may lose on the way is sometimes lost."""
+@st.composite
+def own_turns(draw: st.DrawFn, target: Model, lost: tuple[str, ...] = ("nothing",)) -> list[Message]:
+    """A turn of the target's own, with its results, as a framework may have kept it."""
+    number, missing = draw(st.integers(0, 99)) * 10, draw(st.sampled_from(lost))
+    made = [own_call(target, number, at) for at in range(draw(st.integers(0, 3)))]
+    thoughts = own_thought(target, number) if draw(st.booleans()) and missing != "thoughts" else []
+    if missing == "signatures":
+        thoughts = [Thinking(thought.text) for thought in thoughts]
+        made = [replace(call, extra={"id": "fc_of_another_wire"}) for call in made]
+    said = [Text("I see.")] if draw(st.booleans()) else []
+    turn = Message("assistant", [*thoughts, *said, *made], target.author)
+    return [turn, *(Message("tool", ToolResult(call.id, "42")) for call in made)]
 
-    def build(number: int, thinks: bool, says: bool, count: int) -> list[Message]:
-        made = [own_call(target, number, at) for at in range(count)]
-        said = [Text("I see.")] if says else []
-        turn = Message("assistant", [*(own_thought(target, number) if thinks else []), *said, *made], target.author)
-        return [turn, *(Message("tool", ToolResult(call.id, "42")) for call in made)]
 
-    return st.builds(build, st.integers(0, 99).map(lambda n: n * 10), st.booleans(), st.booleans(), st.integers(0, 3))
+ENDS = st.sampled_from([Message("user", "And now?"), Message("user", "And now?"), Message("assistant", "Once upon ")])
 
 
-def histories(target: Model) -> st.SearchStrategy[list[Message]]:
-    piece = st.one_of(foreign.map(lambda message: [message]), own_turns(target))
-    body = st.lists(piece, max_size=8).map(lambda pieces: [message for piece in pieces for message in piece])
-    return body.map(lambda messages: [*messages, Message("user", "And now?")])
+def histories(target: Model, lost: tuple[str, ...] = ("nothing",)) -> st.SearchStrategy[list[Message]]:
+    piece = st.one_of(foreign.map(lambda message: [message]), foreign_turns(), own_turns(target, lost))
+    body = st.lists(piece, min_size=1, max_size=6).map(lambda pieces: [each for piece in pieces for each in piece])
+    return st.builds(lambda messages, end: [*messages, end], body, ENDS)
 
 
 def targets() -> list[Model]:
+    """One model for every wire, provider, and sort of model there."""
     found = [
         model(name, each, dialect)
         for name, row in ROWS.items()
         for dialect in row.paths
         for each in (row.models or ("some-model",))
-        if dialect == "anthropic" or name != "anthropic"
     ]
-    return [*found, model("vllm", "mistralai/Ministral-3"), model("transformers", "some-model")]
-
-
-TARGETS = targets()
+    found.append(model("vllm", "mistralai/Ministral-3"))
+    kinds = {(each.provider.dialect, each.provider.name, each.facts, card(each).traits): each for each in found}
+    return list(kinds.values())
 
 
 def card(target: Model) -> Card:
     found = row(target.provider.name).card(target.id)
     assert found is not None
     return found
+
+
+TARGETS = targets()
 
 
 def offered(target: Model) -> st.SearchStrategy[tuple[Tool, ...]]:
@@ -548,10 +567,10 @@ def seen_by(target: Model, messages: list[Message]) -> list[Message]:
     ]
 
 
-@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=800, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(target=st.sampled_from(TARGETS), data=st.data())
 def test_any_history_goes_onto_any_wire_without_a_refusal(target: Model, data: st.DataObject) -> None:
-    history = seen_by(target, data.draw(histories(target)))
+    history = seen_by(target, data.draw(histories(target, LOST)))
     assert refusals(history, target, tools=data.draw(offered(target))) == []
 
 

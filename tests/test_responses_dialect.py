@@ -317,7 +317,7 @@ def test_whatever_is_asked_of_a_gpt_is_not_refused(name: str, options: dict[str,
 
 ANNOTATION = {"type": "url_citation", "url": "https://x", "title": "X", "start_index": 0, "end_index": 2}
 WEB = {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"type": "search", "query": "x"}}
-OUTPUT = [
+OUTPUT: list[dict[str, Any]] = [
     {
         "type": "reasoning",
         "id": "rs_1",
