@@ -62,11 +62,13 @@ def _attached(block: Block) -> bool:
             return True
 
 
-def _reparsed(arguments: str) -> str:
+def _reparsed(arguments: str) -> str | None:
+    """As a reader of the parsed call would write them; None where they are no JSON object."""
     try:
-        return plain_arguments(json.loads(arguments or "{}"))
+        parsed = json.loads(arguments or "{}") or {}  # as langchain-core reads it
     except ValueError:
-        return arguments
+        return None
+    return plain_arguments(parsed) if isinstance(parsed, dict) else None
 
 
 def _record(block: Block) -> Record:

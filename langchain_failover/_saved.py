@@ -31,12 +31,10 @@ def saved_targets(targets: Sequence[Target]) -> list[Any]:
 
 
 def _target(target: Target) -> Any:
-    said = {name: value for name, value in _changed(target).items() if name != "api_key"}
-    if target.api_key is not None:
+    said = {name: _saved(value) for name, value in _changed(target).items()}
+    if "api_key" in said:
         said["api_key"] = _secret(target)
-    if said.keys() == {"name"}:
-        return target.name
-    return {name: value if name == "api_key" else _saved(value) for name, value in said.items()}
+    return target.name if said.keys() == {"name"} else said
 
 
 def _changed(settings: Any) -> dict[str, Any]:

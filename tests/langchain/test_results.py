@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from langchain_core._api.beta_decorator import suppress_langchain_beta_warning
 from langchain_core.load import dumps, loads
@@ -197,7 +197,7 @@ def test_the_message_id_is_left_to_langchain() -> None:
 
 texts = st.text(min_size=1, max_size=8)
 extras = st.just({}) | st.fixed_dictionaries({"id": texts})
-arguments = st.sampled_from(["", "{}", '{"a": 1}', '{"a":1}', "{broken", '{"ä": "\\u00e4"}', " {} "])
+arguments = st.sampled_from(["", "{}", '{"a": 1}', '{"a":1}', "{broken", "[1]", "null", '{"ä": "\\u00e4"}', " {} "])
 any_block = st.one_of(
     st.builds(Text, texts, extra=st.just({}) | st.just({"citations": [{"url": "u"}]})),
     st.builds(Thinking, texts, st.none() | texts, st.none(), extras),
@@ -211,6 +211,7 @@ def saved_and_read(message: Any) -> Any:
         return loads(dumps(message), allowed_objects="messages")
 
 
+@settings(deadline=None)
 @given(st.lists(any_block, max_size=4), st.lists(any_call, max_size=3), st.sampled_from([None, "v1"]), st.booleans())
 def test_what_a_model_said_goes_back_to_it_byte_for_byte(
     blocks: list[Block], calls: list[Block], version: str | None, saved: bool
@@ -223,6 +224,7 @@ def test_what_a_model_said_goes_back_to_it_byte_for_byte(
     assert turn == Message("assistant", (*blocks, *calls), author="anthropic:claude-haiku-5-5")
 
 
+@settings(deadline=None)
 @given(st.lists(any_block, max_size=4), st.lists(any_call, max_size=3), st.sampled_from([None, "v1"]))
 def test_a_stream_adds_up_to_the_same_turn(blocks: list[Block], calls: list[Block], version: str | None) -> None:
     given = response(*blocks, *calls)
@@ -251,3 +253,13 @@ def test_an_edited_call_wins_over_what_the_model_wrote() -> None:
     edited = message.model_copy(update={"tool_calls": [{**message.tool_calls[0], "args": {"a": 9}}]})
     (turn,) = messages_of([edited])
     assert turn.tool_calls == (ToolCall("c1", "add", '{"a":9}'),)
+
+
+def test_a_call_that_was_taken_out_or_put_in_by_hand_is_believed() -> None:
+    message = message_of(response(SIGNED, Text("a"), CALL))
+    (without,) = messages_of([message.model_copy(update={"tool_calls": []})])
+    assert without.content == (SIGNED, Text("a"))
+    more = {"name": "now", "args": {}, "id": "c9", "type": "tool_call"}
+    (with_one_more,) = messages_of([message.model_copy(update={"tool_calls": [*message.tool_calls, more]})])
+    assert [call.id for call in with_one_more.tool_calls] == ["c1", "c9"]
+    assert with_one_more.content[0] == SIGNED

@@ -234,6 +234,15 @@ def test_anothers_answer_comes_as_text_and_calls_only() -> None:
         assert (again.content, again.additional_kwargs) == ("three", {})
 
 
+def test_what_one_models_class_returned_is_not_given_to_another_class() -> None:
+    first = Model(answers=[AIMessage([THOUGHT, {"type": "text", "text": "three"}], usage_metadata=USAGE)])
+    second = Model(model="house-2")
+    guarded = chat(first, second)
+    guarded.invoke([HumanMessage("1+2?"), guarded.invoke("1+2?"), HumanMessage("sure?")], prefer="house:house-2")
+    (_, again, _), _, _ = second.seen[0]
+    assert (again.content, again.additional_kwargs) == ("three", {})
+
+
 def test_an_edited_answer_is_not_undone() -> None:
     model = Model(answers=[AIMessage([THOUGHT, {"type": "text", "text": "secret"}], usage_metadata=USAGE)])
     guarded = chat(model)
