@@ -13,7 +13,7 @@ The live ``Failover`` is shared by copies (``model_copy``, ``deepcopy``).  A pic
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self, Unpack, cast
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from llama_index.core.base.llms.types import (
     ChatMessage,
@@ -243,13 +243,11 @@ class FailoverLLM(FunctionCallingLLM):
 
     def _pieces(self, messages: Sequence[ChatMessage], options: Mapping[str, Any]) -> ChatResponseGen:
         prompt, fields = self._translated(messages, options)
-        chunks = cast("Generator[Chunk, None, None]", self._failover.stream(prompt, **fields))
-        return mapped(self._snapshots(fields), chunks)
+        return mapped(self._snapshots(fields), self._failover.stream(prompt, **fields))
 
     def _apieces(self, messages: Sequence[ChatMessage], options: Mapping[str, Any]) -> ChatResponseAsyncGen:
         prompt, fields = self._translated(messages, options)
-        chunks = cast("AsyncGenerator[Chunk, None]", self._failover.astream(prompt, **fields))
-        return amapped(self._snapshots(fields), chunks)
+        return amapped(self._snapshots(fields), self._failover.astream(prompt, **fields))
 
     def _translated(
         self, messages: Sequence[ChatMessage], options: Mapping[str, Any]

@@ -2,8 +2,8 @@
 
 Some OpenAI models exist only behind Responses; since GPT-5.4 the others take tools in Chat Completions only without
 reasoning.  A gateway (a base URL of the caller's own) is spoken to in Chat Completions as long as the model can do
-without reasoning, because gateways rarely serve Responses; ``dialect="responses"`` says that one does.  Azure's dated API
-versions have no Responses either.
+without reasoning, because gateways rarely serve Responses; ``dialect="responses"`` says that one does.  Azure's dated
+API versions have no Responses either.
 """
 
 from __future__ import annotations
