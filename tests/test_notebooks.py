@@ -1,0 +1,44 @@
+"""The notebooks run from top to bottom in a real kernel, without a key, and were committed as they run."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
+CHANGING = re.compile(r"\d+(\.\d+)? m?s\b|0x[0-9a-f]+|In \[\d+\]")
+"""What differs from run to run."""
+
+
+def outputs(book: Any) -> list[str]:
+    cells = [cell for cell in book.cells if cell.cell_type == "code"]
+    return [CHANGING.sub("", str([_said(output) for output in cell.outputs])) for cell in cells]
+
+
+def _said(output: Any) -> str:
+    assert output.output_type != "error", output
+    return str(output.get("text") or output.get("data", {}).get("text/plain", ""))
+
+
+def test_there_is_a_notebook() -> None:
+    assert NOTEBOOKS
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.filterwarnings("ignore::UserWarning:jupyter_client", "ignore::DeprecationWarning")  # the kernel's own
+def test_a_notebook_says_today_what_it_said_when_it_was_committed(path: Path) -> None:
+    committed = nbformat.read(path, 4)
+    run = nbformat.read(path, 4)
+    NotebookClient(run, timeout=60, kernel_name="python3").execute()
+    assert outputs(run) == outputs(committed)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_holds_no_secret_and_no_path_of_a_machine(path: Path) -> None:
+    text = path.read_text()
+    assert not re.search(r"sk-[A-Za-z0-9]|gsk_|Bearer |/home/|/root/|/Users/|/tmp/|/work/", text)
