@@ -7,10 +7,14 @@ promises must hold whichever target answers.  What is unknown of any target is l
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import cast
 
 from langchain_core.language_models.model_profile import ModelProfile
 
 from failover.facts import Facts
+
+KNOWN = frozenset(ModelProfile.__annotations__)
+"""Each langchain-core knows a few more fields than the one before, and refuses the others."""
 
 
 def profile_of(abilities: Sequence[Facts]) -> ModelProfile:
@@ -36,7 +40,7 @@ def profile_of(abilities: Sequence[Facts]) -> ModelProfile:
         profile["max_input_tokens"] = window
     if longest := _least(facts.max_output_tokens for facts in abilities):
         profile["max_output_tokens"] = longest
-    return profile
+    return cast("ModelProfile", {key: value for key, value in profile.items() if key in KNOWN})
 
 
 def _least(sizes: Iterable[int | None]) -> int | None:

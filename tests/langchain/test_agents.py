@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import langchain
 import pytest
 from langchain.agents import create_agent
 from langchain.agents.middleware import AgentMiddleware, ModelRequest
@@ -120,6 +121,7 @@ def test_a_structured_answer_by_a_tool() -> None:
     assert (asked.tool_choice, [one.name for one in asked.tools]) == ("required", ["add", "Sum"])
 
 
+@pytest.mark.skipif(langchain.__version__.startswith("1.0."), reason="before profiles, it went by the model's name")
 @pytest.mark.parametrize(("able", "by_provider"), [(True, True), (False, False)])
 def test_langchain_chooses_the_strategy_by_what_every_target_can_do(able: bool, by_provider: bool) -> None:
     answer = says('{"value": 3}') if by_provider else says(ToolCall("c", "Sum", '{"value": 3}'), finish="tool_calls")

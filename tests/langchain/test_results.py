@@ -151,7 +151,8 @@ def test_langchain_reads_every_part_whoever_answered(provider: str, version: str
     given = response(*blocks, provider=provider)
     names = {Text: "text", Thinking: "reasoning", ToolCall: "tool_call"}
     for message in (message_of(given, version), streamed(given, version=version)):
-        assert [block["type"] for block in message.content_blocks] == [names[type(block)] for block in blocks]
+        shown = [block["type"] for block in message.content_blocks if block.get("text") != ""]
+        assert shown == [names[type(block)] for block in blocks]
         assert message.response_metadata["failover"]["provider"] == provider
         assert message.response_metadata.get("model_provider", provider) == provider
 
@@ -208,7 +209,7 @@ any_call = st.builds(ToolCall, st.uuids().map(str), st.just("add"), arguments, e
 
 def saved_and_read(message: Any) -> Any:
     with suppress_langchain_beta_warning():
-        return loads(dumps(message), allowed_objects="messages")
+        return loads(dumps(message), allowed_objects=[AIMessage])
 
 
 @settings(deadline=None)
