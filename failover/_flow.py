@@ -25,7 +25,7 @@ from math import inf
 from typing import Any, Final
 
 from failover import events
-from failover._ledger import Ledger, Produced, Weight
+from failover._ledger import Ledger, Weight
 from failover._live import Live, Pace
 from failover._resume import continuation, resumable
 from failover._routing import Random, Router, incapable, needs
@@ -142,6 +142,7 @@ class Candidate:
     out: bool = False
     retries: int = 0
     adapted: bool = False
+    capped: bool = False  # with an output cap that the caller did not set
     request: Request | None = None
     error: FailoverError | None = None
     kind: Kind | None = None
@@ -152,10 +153,6 @@ class Candidate:
 
     def leave(self, error: FailoverError) -> None:
         self.error, self.out, self.line = error, True, None
-
-    def capped(self, asked: Request) -> bool:
-        """An output cap was sent that the caller did not set."""
-        return asked.max_tokens is None and self.request is not None and self.request.max_tokens is not None
 
 
 REJECTED: dict[Reason, type[Rejected]] = {
@@ -181,9 +178,10 @@ class Call:
         self.shaper = Shaper()
         self.number = next(core.numbers)
         self.began = core.now()
-        self.deadline = self.began.mono + (request.deadline or core.deadline)
+        self.deadline = self.began.mono + (core.deadline if request.deadline is None else request.deadline)
         self.wait_until = inf
         self.weight = Weight(request)
+        self.lazy = core.lazy_cache or bool(request.prefer)
         self.trail: list[Step] = []
         self.tried: list[Candidate] = []
         self.digest: bytes | None = None
@@ -220,7 +218,7 @@ class Call:
         self.digest = digest(self.request, self.core.namespace)
         if self.excluded:
             return (yield from self._serve())  # a hedge must not follow the very call that it is to overtake
-        if not self.core.lazy_cache and (hit := self._cached(self.core.lives)):
+        if hit := self._stored():
             return hit
         return (yield from self._together((self.digest, self.request.prefer)))
 
@@ -231,8 +229,10 @@ class Call:
         try:
             if flight.leader is not self.ticket:
                 yield from self._follow(flight)
-            if flight.response is not None:
-                return self._shared(flight.response)
+                if flight.response is not None:
+                    return self._shared(flight.response)
+                if hit := self._stored():  # by a hedge that overtook the leader
+                    return hit
             response = yield from self._serve()
             if flight.leader is self.ticket:
                 flights.land(flight, response)
@@ -261,7 +261,7 @@ class Call:
                     return self._respond(*self.empty)
                 yield from self._pause()
                 continue
-            if self.core.lazy_cache and (hit := self._cached((candidate.live,))):
+            if self.lazy and (hit := self._cached((candidate.live,))):
                 return hit
             outcome = yield from self._ask(candidate)
             if isinstance(outcome, Answer):
@@ -347,17 +347,15 @@ class Call:
     def _ask(self, candidate: Candidate) -> Generator[Command, Event, Outcome | None]:
         """Admit, attempt, settle.  None: a gate said no."""
         live, now = candidate.live, self.core.now()
-        request = candidate.request = self._prepared(live)
+        request = self._prepared(candidate)
         left = self.deadline - now.mono
-        weight = Weight(request) if self.authors else self.weight
+        weight = self.weight.of(request)
         ask = self.core.ledger.ask(request, live, weight, left + GRACE, self.ticket)
         admitted = self.core.store.admit(ask, now) if isinstance(ask, Ask) else ask
         if isinstance(admitted, Rejection):
             self._rejected(candidate, admitted)
             return None
-        self._moved(live)
-        self._tell(events.AttemptStarted, target=live.name, probe=admitted.probe, reserved=admitted.ask.cost)
-        return (yield from self._attempt(live, admitted, Job(request, live.timeouts, left)))
+        return (yield from self._attempt(live, admitted, weight, Job(request, live.timeouts, left)))
 
     def _moved(self, live: Live) -> None:
         """Say that the call goes on at another target than its last attempt's."""
@@ -366,16 +364,21 @@ class Call:
             kind = events.StreamResumed if self.authors else events.FailedOver
             self._tell(kind, source=last.target, target=live.name, reason=last.reason)
 
-    def _prepared(self, live: Live) -> Request:
-        request = self.core.ledger.prepare(self.request, live)
+    def _prepared(self, candidate: Candidate) -> Request:
+        live = candidate.live
+        stated = self.core.ledger.stated(self.request, live)
+        request = candidate.request = self.core.ledger.prepare(stated, live)
+        candidate.capped = stated.max_tokens is None and request.max_tokens is not None
         return continuation(request, self.shaper.said, live.model) if self.authors else request
 
-    def _attempt(self, live: Live, lease: Lease, job: Job) -> Generator[Command, Event, Outcome]:
+    def _attempt(self, live: Live, lease: Lease, weight: Weight, job: Job) -> Generator[Command, Event, Outcome]:
         outcome: Outcome | None = None
         first: float | None = None
         live.load.in_flight += 1
-        self.shaper.fresh()
         try:
+            self._moved(live)
+            self._tell(events.AttemptStarted, target=live.name, probe=lease.probe, reserved=lease.ask.cost)
+            self.shaper.fresh()
             event = yield Attempt(live, job, self.shaper)
             if event is FIRST_CONTENT:
                 now = self.core.now()
@@ -386,7 +389,7 @@ class Call:
             return outcome
         finally:
             live.load.in_flight -= 1
-            self._settle(live, lease, outcome, first)
+            self._settle(live, lease, weight, outcome, first)
 
     def _judged(self, event: Event) -> Outcome:
         """A filtered answer is a typed failure; everything else stands."""
@@ -395,10 +398,10 @@ class Call:
             return Failure(Kind.CONTENT_FILTER, "the provider filtered the answer", 200, partial=event)
         return event
 
-    def _settle(self, live: Live, lease: Lease, outcome: Outcome | None, first: float | None) -> None:
+    def _settle(self, live: Live, lease: Lease, weight: Weight, outcome: Outcome | None, first: float | None) -> None:
         now = self.core.now()
-        left = Produced(len(self.shaper.said.encode())) if outcome is None and first is not None else None
-        cost = self.core.ledger.settle(live, lease, outcome, first, left, now)
+        left = None if first is None else self.shaper.made
+        cost = self.core.ledger.settle(live, lease, weight, outcome, first, left, now)
         self.spent += cost
         duration = now.mono - lease.admitted.mono
         if isinstance(outcome, Answer):
@@ -490,12 +493,15 @@ class Call:
     def _interrupted(self, candidate: Candidate, failure: Failure) -> None:
         """A stream broke after something was handed on: go on from there where that is safe, or say so at once."""
         live = candidate.live
-        partial = self.shaper.partial(failure.partial)
+        partial = self.shaper.partial(
+            failure.partial, self.interrupted.answer if self.interrupted is not None else None
+        )
         broken = replace(failure, partial=partial)
         self.interrupted = StreamInterrupted(broken, live.name, tuple(self.trail), self.spent)
         if not self.core.resume or not resumable(self.request, self.shaper):
             raise self.interrupted from failure.cause
-        self.authors.append(live.author)
+        if self.shaper.made != 0:
+            self.authors.append(live.author)
         self.shaper.continues()
 
     def _respond(self, candidate: Candidate, answer: Answer) -> Response:
@@ -514,7 +520,7 @@ class Call:
             cost_nano=self.spent,
             cost_estimated=usage is None or usage.estimated,
             latency=self._now() - self.began.mono,
-            capped=candidate.capped(self.request) and answer.finish_reason == "length",
+            capped=candidate.capped and answer.finish_reason == "length",
             resumed=tuple(self.authors),
             trail=tuple(self.trail),
         )
@@ -531,6 +537,10 @@ class Call:
 
     # ---------------------------------------------------------------- ends
 
+    def _stored(self) -> Response | None:
+        """A stored answer, whoever gave it; None where the order of targets decides whose it may be."""
+        return None if self.lazy else self._cached(self.core.lives)
+
     def _cached(self, lives: tuple[Live, ...]) -> Response | None:
         """A stored answer of one of these, as a response that costs nothing."""
         if self.core.cache is None or self.digest is None:
@@ -544,7 +554,9 @@ class Call:
         return self._free(hit.answer, live.name, live.model.provider.name, live.author)
 
     def _shared(self, response: Response) -> Response:
-        return self._free(response.answer, response.target, response.provider, response.author)
+        """A landed answer, with the marks it was given."""
+        free = self._free(response.answer, response.target, response.provider, response.author)
+        return replace(free, capped=response.capped, resumed=response.resumed)
 
     def _free(self, answer: Answer, target: str, provider: str, author: str) -> Response:
         """The same answer once more, under an id of its own: frameworks take equal ids for the same message."""
@@ -562,16 +574,19 @@ class Call:
         if self.interrupted is not None:
             return self.interrupted
         errors = [each.error for each in self.tried if each.error is not None]
+        if self._now() >= self.deadline and len(self.tried) + len(self.excluded) < len(self.core.lives):
+            errors.append(self._late())
         if errors and all(isinstance(error, BudgetExceeded) for error in errors):
             return errors[0]
         capable = [error for error in errors if not isinstance(error, Incapable)]
         if capable and all(isinstance(error, ContextOverflow) for error in capable):
             return capable[0]
-        return AllTargetsFailed(errors or [self._late()], tuple(self.trail), self._retry_at())
+        return AllTargetsFailed(errors, tuple(self.trail), self._retry_at())
 
     def _late(self) -> FailoverError:
         seconds = self.deadline - self.began.mono
-        return RateLimited(f"the deadline of {seconds:g} s passed before a target could be asked")
+        which = "another target" if self.tried else "a target"
+        return RateLimited(f"the deadline of {seconds:g} s passed before {which} could be asked")
 
     def _retry_at(self) -> float | None:
         """Seconds until the earliest target may be asked again."""

@@ -7,13 +7,14 @@ reservation.  ``Verdict.billed`` says which failures a provider may charge for.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 from failover import events, prices, tokens
 from failover._live import Live
 from failover.failures import VERDICTS, Verdict
-from failover.settings import Budget
+from failover.settings import Budget, Price
 from failover.store.base import Ask, Charge, Lease, Now, Reason, Rejection, Settlement, Store, Ticket
 from failover.types import Answer, Failure, Kind, Outcome, Request, Usage
 
@@ -26,11 +27,27 @@ IN_FLIGHT_OUTPUT = 256
 """Tokens a provider may have made between the last byte that we saw and its noticing that we left."""
 
 
-@dataclass(frozen=True, slots=True)
-class Produced:
-    """What had come of an attempt that was given up in mid-stream: UTF-8 bytes of output, at least one a token."""
+LEAST_CAP = 16
+"""Responses takes no smaller output cap, so a smaller one is sent as this."""
+CAPS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+"""What an output cap is called on the wires."""
 
-    size: int
+UNBOUNDED = frozenset(
+    (
+        "model",
+        "models",
+        "previous_response_id",
+        "conversation",
+        "prompt",
+        "plugins",
+        "web_search_options",
+        "search_parameters",
+        "mcp_servers",
+    )
+)
+"""In ``extra_body``: another model's price, input that only the provider sees, or tools that it runs by itself."""
+OURS_TO_RUN = ("function", "custom", "bash", "text_editor", "computer", "memory", "local_shell", "apply_patch")
+"""How the types of tools begin that the caller runs, also where the wire's own JSON names them."""
 
 
 class Weight:
@@ -59,6 +76,34 @@ class Weight:
         """Input tokens that this target can bill at most."""
         return self.size.upper_bound(live.model.provider.name, live.model.facts.context_window)
 
+    def of(self, request: Request) -> Weight:
+        """This one, if nothing that counts is different in ``request``."""
+        mine = self._request
+        same = request.messages is mine.messages and request.extra_body is mine.extra_body
+        return self if same else Weight(request)
+
+    def hides(self, live: Live) -> bool:
+        """It may make a model think, and thoughts are billed but need not be shown."""
+        request = self._request
+        if request.reasoning_effort == "none":
+            return False
+        asked = request.reasoning_effort or request.thinking or THINKING & request.extra_body.keys()
+        return live.model.facts.reasons or bool(asked)
+
+    def unbounded(self) -> str:
+        """What in the request can cost any amount, or an empty string."""
+        extra = self._request.extra_body
+        tools = [tool.native for tool in self._request.tools if tool.native is not None]
+        added = extra.get("tools")
+        for tool in (*tools, *(added if isinstance(added, Sequence) else ())):
+            kind = str(tool.get("type") or next(iter(tool), "")) if isinstance(tool, Mapping) else ""
+            if not kind.startswith(OURS_TO_RUN):
+                return f"the tool {kind!r}, which the provider runs"
+        return next((f"extra_body[{name!r}]" for name in extra if name in UNBOUNDED), "")
+
+
+THINKING = frozenset(("thinking", "reasoning", "reasoning_effort"))
+
 
 class Ledger:
     """Reserves and settles for all targets of one orchestrator.
@@ -77,23 +122,42 @@ class Ledger:
         self._charges = charges
         self._labelled = labelled
         self._emit = emit
-        caps = [charge.budget.default_max_tokens for charge in charges]
-        self._cap = min((cap for cap in caps if cap is not None), default=None)
+        self._budgets = (*(charge.budget for charge in charges), *labelled)
 
     def budgeted(self, live: Live) -> bool:
         return bool(self._charges or self._labelled or live.charges)
+
+    def stated(self, request: Request, live: Live) -> Request:
+        """The request with what its target adds to every body.
+
+        Where a cap is needed, one in ``extra_body`` becomes the request's own: it would go out past the reservation.
+        """
+        extra: Mapping[str, Any] = request.extra_body
+        if live.config.extra_body:
+            extra = {**live.config.extra_body, **extra}
+        caps = [extra[name] for name in CAPS if name in extra] if live.needs_cap or self.budgeted(live) else []
+        if caps:
+            extra = {name: value for name, value in extra.items() if name not in CAPS}
+            given = [cap for cap in caps if isinstance(cap, int) and not isinstance(cap, bool) and cap > 0]
+            request = replace(request, max_tokens=max(given, default=request.max_tokens))
+        return request if extra is request.extra_body else replace(request, extra_body=extra)
 
     def prepare(self, request: Request, live: Live) -> Request:
         """The request with the output cap that is really sent to this target."""
         cap, largest = request.max_tokens, live.model.facts.max_output_tokens
         if cap is None and (live.needs_cap or self.budgeted(live)):
-            cap = self._cap or (REASONING_CAP if live.model.facts.reasons else DEFAULT_CAP)
+            cap = self._default_cap(live)
         if cap is not None and largest is not None and cap > largest:
             cap = largest
         return request if cap == request.max_tokens else replace(request, max_tokens=cap)
 
+    def _default_cap(self, live: Live) -> int:
+        budgets = (*self._budgets, *(charge.budget for charge in live.charges))
+        set_by_user = [budget.default_max_tokens for budget in budgets if budget.default_max_tokens is not None]
+        return min(set_by_user, default=REASONING_CAP if live.model.facts.reasons else DEFAULT_CAP)
+
     def ask(self, request: Request, live: Live, weight: Weight, ttl: float, ticket: Ticket) -> Ask | Rejection:
-        """What to ask of the gates; a rejection where a budget per label finds no label."""
+        """What to ask of the gates; a rejection where a budget finds no label, or no bound to what it would pay."""
         charges = self._charges + live.charges
         for budget in self._labelled:
             value = request.labels.get(budget.per_label or "")
@@ -101,11 +165,14 @@ class Ledger:
                 return Rejection(live.name, Reason.BUDGET_SPENT, _unlabelled(budget))
             charges += (Charge(f"label:{budget.per_label}={value}:{budget.per}", budget),)
         bound = weight.bound(live) if charges else 0
+        cost = self._worst_case(request, live, weight, bound) if charges else 0
+        if cost and (what := weight.unbounded()):
+            return Rejection(live.name, Reason.BUDGET_SPENT, _boundless(what))
         return Ask(
             gates=live.gates,
             input_tokens=weight.size.estimate(live.ratio.value) if live.limited else 0,
             output_tokens=request.max_tokens or OUTPUT_GUESS,
-            cost=self._worst_case(request, live, weight, bound) if charges else 0,
+            cost=cost,
             charges=charges,
             ttl=ttl,
             ticket=ticket,
@@ -118,54 +185,68 @@ class Ledger:
         if live.price is None:
             return 0
         output = request.max_tokens or live.model.facts.max_output_tokens or REASONING_CAP
-        return prices.ceiling(live.price, bound, output, weight.terms)
+        return prices.ceiling(live.price, bound, max(output, LEAST_CAP), weight.terms)
 
-    def estimate(self, live: Live, request: Request) -> int:
-        """About what a request costs at a target, for choosing the cheapest; unknown prices come last."""
-        if live.price is None:
-            return UNKNOWN_COST
-        size = tokens.measure(request).estimate(live.ratio.value)
-        return prices.ceiling(live.price, size, request.max_tokens or OUTPUT_GUESS)
+    def estimates(self, request: Request) -> Callable[[Live], int]:
+        """About what a request costs at each target, for choosing the cheapest; unknown prices come last."""
+        size = tokens.measure(request)
+
+        def estimate(live: Live) -> int:
+            if live.price is None:
+                return UNKNOWN_COST
+            return prices.ceiling(live.price, size.estimate(live.ratio.value), request.max_tokens or OUTPUT_GUESS)
+
+        return estimate
 
     def settle(
-        self, live: Live, lease: Lease, outcome: Outcome | None, first: float | None, left: Produced | None, now: Now
+        self,
+        live: Live,
+        lease: Lease,
+        weight: Weight,
+        outcome: Outcome | None,
+        first: float | None,
+        left: int | None,
+        now: Now,
     ) -> int:
         """Give the lease back with what is known; returns nano-dollars charged.
 
-        first: seconds to the first content, if there was any; left: what had come of an attempt that was given up.
+        first: seconds to the first content, if there was any; left: bytes that had come of an attempt that was given
+        up, None if unknown.
         """
         if outcome is None:
-            cost = self._left_behind(live, lease, left)
+            cost = self._upper(live, lease, weight, left)
             self._store.abandon(lease, cost, now)
         else:
-            cost = self._cost(live, lease, outcome, now)
+            cost = self._cost(live, lease, weight, outcome)
             self._store.settle(lease, _settlement(lease, outcome, first, cost, now), now)
         self._record(live, lease, outcome, first, cost, now)
         return cost
 
-    def _cost(self, live: Live, lease: Lease, outcome: Outcome, now: Now) -> int:
+    def _cost(self, live: Live, lease: Lease, weight: Weight, outcome: Outcome) -> int:
         usage = usage_of(outcome)
         if live.price is None:
             return usage.cost or 0 if usage else 0
         if usage is not None and _credible(usage, outcome):
-            return prices.cost(live.price, usage, now.wall)
+            return prices.cost(live.price, usage, lease.admitted.wall, _service(live.price, outcome, weight))
         if isinstance(outcome, Failure):
-            return self._failed_cost(live, lease, outcome)
-        return self._upper(live, lease, _size(outcome))
+            return self._failed_cost(live, lease, weight, outcome)
+        return self._upper(live, lease, weight, _size(outcome))
 
-    def _failed_cost(self, live: Live, lease: Lease, failure: Failure) -> int:
-        if not VERDICTS[failure.kind].billed or not failure.sent:
-            return 0
-        return lease.ask.cost if failure.partial is None else self._upper(live, lease, _size(failure.partial))
+    def _failed_cost(self, live: Live, lease: Lease, weight: Weight, failure: Failure) -> int:
+        """What broke off after something had come is charged, whatever broke it."""
+        come = _size(failure.partial) if failure.partial is not None else 0
+        if come or (failure.sent and VERDICTS[failure.kind].billed):
+            return self._upper(live, lease, weight, come if failure.partial is not None else None)
+        return 0
 
-    def _left_behind(self, live: Live, lease: Lease, left: Produced | None) -> int:
-        return lease.ask.cost if left is None else self._upper(live, lease, left.size)
+    def _upper(self, live: Live, lease: Lease, weight: Weight, size: int | None) -> int:
+        """Certainly enough for ``size`` bytes of output, at least one a token, and no more than was reserved.
 
-    def _upper(self, live: Live, lease: Lease, size: int) -> int:
-        """Certainly enough for ``size`` bytes of output, and no more than was reserved."""
-        if live.price is None or not lease.ask.cost:
-            return 0
-        made = prices.ceiling(live.price, lease.ask.bound, size + IN_FLIGHT_OUTPUT)
+        All that was reserved, where the size is unknown or may not be all that was made.
+        """
+        if live.price is None or not lease.ask.cost or size is None or weight.hides(live):
+            return lease.ask.cost
+        made = prices.ceiling(live.price, lease.ask.bound, size + IN_FLIGHT_OUTPUT, weight.terms)
         return min(made, lease.ask.cost)
 
     def _record(
@@ -229,6 +310,13 @@ def usage_of(outcome: Outcome) -> Usage | None:
     return outcome.partial.usage if outcome.partial is not None else None
 
 
+def _service(price: Price, outcome: Outcome, weight: Weight) -> str:
+    """The service tier that is billed: as the answer names it, else as it was asked for."""
+    answer = outcome if isinstance(outcome, Answer) else outcome.partial
+    named = [answer.extra[name] for name in ("speed", "service_tier") if name in answer.extra] if answer else []
+    return next((name for name in named or (weight.terms.service,) if name in price.services), "")
+
+
 def _credible(usage: Usage, outcome: Outcome) -> bool:
     """Reported, and not zero for an answer that has something in it: some servers fill in zeros."""
     if usage.estimated:
@@ -242,6 +330,10 @@ def _size(answer: Answer) -> int:
     """UTF-8 bytes of everything a model wrote: at least one a token."""
     calls = sum(len(call.name) + len(call.arguments.encode()) for call in answer.message.tool_calls)
     return len(answer.message.text.encode()) + len(answer.message.reasoning.encode()) + calls
+
+
+def _boundless(what: str) -> str:
+    return f"nothing bounds the cost of {what}, so no budget can be kept; leave it out, or keep no budget"
 
 
 def _unlabelled(budget: Budget) -> str:

@@ -21,17 +21,21 @@ Random = Callable[[], float]
 
 
 class Router:
-    """Orders targets by one strategy.  ``cost(live, request)`` estimates a call's price for ``cheapest``."""
+    """Orders targets by one strategy.  ``costs(request)`` estimates its price at a target, for ``cheapest``."""
 
     def __init__(
-        self, lives: Sequence[Live], strategy: Strategy, random: Random, cost: Callable[[Live, Request], int]
+        self,
+        lives: Sequence[Live],
+        strategy: Strategy,
+        random: Random,
+        costs: Callable[[Request], Callable[[Live], int]],
     ) -> None:
         self._lives = tuple(lives)
         self._by_name = {live.name: live for live in lives}
         self._by_author = {live.author: live for live in reversed(lives)}
         self._turn = count()
         self._random = random
-        self._cost = cost
+        self._costs = costs
         self._shares = list(accumulate(live.config.weight for live in lives))
         self._order = ORDERS[strategy]
         self._sticky = strategy == "round_robin"
@@ -74,7 +78,7 @@ class Router:
         return _unique(chain((best,), _later(lambda: sorted(self._lives, key=lambda live: live.load.score(now)))))
 
     def _cheapest(self, request: Request, now: float) -> Iterator[Live]:
-        return iter(sorted(self._lives, key=lambda live: self._cost(live, request)))
+        return iter(sorted(self._lives, key=self._costs(request)))
 
 
 ORDERS: dict[Strategy, Callable[[Router, Request, float], Iterator[Live]]] = {

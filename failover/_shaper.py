@@ -20,7 +20,7 @@ class Shaper:
     until the first content comes, and go with it.
     """
 
-    __slots__ = ("committed", "diverged", "held", "overlap", "text", "tool_calls")
+    __slots__ = ("_growing", "_made", "committed", "diverged", "held", "overlap", "text", "tool_calls")
 
     def __init__(self) -> None:
         self.committed = False
@@ -29,6 +29,13 @@ class Shaper:
         self.text: list[str] = []
         self.tool_calls = False
         self.overlap: Overlap | None = None
+        self._made = 0
+        self._growing = False
+
+    @property
+    def made(self) -> int | None:
+        """UTF-8 bytes that this attempt has made so far; None within a tool call, whose fragments are not seen."""
+        return None if self._growing else self._made
 
     @property
     def said(self) -> str:
@@ -36,6 +43,7 @@ class Shaper:
 
     def feed(self, chunk: Chunk) -> Chunk | None:
         """The chunk to hand on, or None."""
+        self._count(chunk)
         if self.overlap is not None and chunk.text:
             chunk.text = self.overlap.feed(chunk.text)
         if chunk.text:
@@ -51,6 +59,13 @@ class Shaper:
             self._commit(chunk)
         return chunk
 
+    def _count(self, chunk: Chunk) -> None:
+        text = chunk.text or chunk.reasoning
+        self._made += len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
+        for call in chunk.tool_calls:
+            self._made += len(call.name) + len(call.arguments.encode("utf-8", "replace"))
+        self._growing = not (text or chunk.tool_calls or chunk.blocks)
+
     def _commit(self, chunk: Chunk) -> None:
         self.committed = True
         if self.held:
@@ -59,6 +74,7 @@ class Shaper:
     def fresh(self) -> None:
         """Another attempt begins: what was held back of the last one is nobody's any more."""
         self.held = ()
+        self._made, self._growing = 0, False
 
     def flush(self) -> Chunk | None:
         """What trimming still held back at the end of a stream."""
@@ -77,17 +93,30 @@ class Shaper:
         self.flush()
         self.overlap = Overlap(self.said)
 
-    def partial(self, partial: Answer | None) -> Answer:
-        """What the caller has of a broken stream: its text, with the usage and ids of the last attempt."""
+    def partial(self, partial: Answer | None, before: Answer | None) -> Answer:
+        """What the caller has of a broken stream: its text, the ids of the last to say something, the usage of all.
+
+        before: what had come until the last cut.
+        """
         message = Message("assistant", self.said)
-        return Answer(message) if partial is None else replace(partial, message=message)
+        if partial is None:
+            return replace(before or Answer(message), message=message)
+        usage = partial.usage if before is None else _together(before.usage, partial.usage)
+        return replace(partial, message=message, usage=usage)
 
     def joined(self, last: Answer, before: Usage | None) -> Answer:
         """The whole answer of several authors: all text handed on, then the last one's tool calls."""
         calls = last.message.tool_calls
         message = Message("assistant", (Text(self.said), *calls))
-        usage = last.usage if before is None or last.usage is None else _sum(before, last.usage)
-        return replace(last, message=message, usage=usage)
+        return replace(last, message=message, usage=_together(before, last.usage))
+
+
+def _together(one: Usage | None, other: Usage | None) -> Usage | None:
+    """The usage of both; where only one is known, it is marked as estimated."""
+    if one is not None and other is not None:
+        return _sum(one, other)
+    known = one or other
+    return None if known is None else replace(known, cost=None, estimated=True)
 
 
 def _sum(one: Usage, other: Usage) -> Usage:

@@ -160,7 +160,7 @@ class Failover:
         cache = Cache() if response_cache is True else response_cache or None
         return Core(
             lives=lives,
-            router=Router(lives, strategy, random.random, ledger.estimate),
+            router=Router(lives, strategy, random.random, ledger.estimates),
             store=store,
             ledger=ledger,
             cache=MemoryCache(cache) if cache else None,

@@ -283,3 +283,39 @@ def test_a_cached_answer_streams_too() -> None:
     chunks, response = world.stream()
     assert "".join(chunk.text for chunk in chunks) == "A1A2"
     assert response.cached
+
+
+# --------------------------------------------------- what a budget must see
+
+
+@pytest.mark.parametrize(
+    "extra", [{"tools": [{"type": "web_search"}]}, {"model": "another"}, {"previous_response_id": "r"}]
+)
+def test_what_nothing_bounds_is_refused_under_a_budget_and_sent_without_one(extra: dict[str, Any]) -> None:
+    ask = Request(ASK.messages, extra_body=extra)
+    with pytest.raises(BudgetExceeded, match="nothing bounds"):
+        World({"budget": 1.0}, a=ok()).send(ask)
+    assert World(a=ok()).send(ask).content == "fine"
+
+
+def test_an_output_cap_in_the_body_is_reserved_like_any_other() -> None:
+    world = World({"budget": Budget("0.01")}, a=ok())
+    with pytest.raises(BudgetExceeded):
+        world.send(Request(ASK.messages, extra_body={"max_tokens": 50_000}))
+    world.send(Request(ASK.messages, extra_body={"max_tokens": 500}))
+    sent = world.scripts["a"].jobs[0].request
+    assert (sent.max_tokens, sent.extra_body) == (500, {})
+
+
+def test_what_a_target_adds_to_every_body_is_sent_and_counted() -> None:
+    world = World({"budget": Budget("0.01")}, a=ok()).target("a", extra_body={"n": 5, "user": "x"})
+    with pytest.raises(BudgetExceeded):
+        world.send(Request(ASK.messages, max_tokens=3000))
+    world.send(Request(ASK.messages, max_tokens=100, extra_body={"user": "y"}))
+    assert world.scripts["a"].jobs[0].request.extra_body == {"n": 5, "user": "y"}
+
+
+def test_a_deadline_that_passes_before_another_target_could_be_asked_says_so() -> None:
+    world = World(NO_RETRY, a=(6.0, DOWN), b=ok())
+    with pytest.raises(AllTargetsFailed, match="deadline of 5 s passed before another target"):
+        world.send(Request(ASK.messages, deadline=5.0))
