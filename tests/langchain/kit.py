@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from typing import Any
 
 from langchain_core.callbacks import BaseCallbackHandler
@@ -13,6 +14,18 @@ from failover._shaper import chunks_of
 from failover.attempter import Item, Job
 from failover.types import Answer, Block, Failure, FinishReason, Kind, Message, Outcome, Text, Usage
 from langchain_failover import ChatFailover
+
+
+def run(work: Coroutine[Any, Any, Any]) -> Any:
+    """``asyncio.run`` that leaves the thread's event loop, which is pytest-asyncio's, alone."""
+    loop = asyncio.new_event_loop()
+    try:
+        result = loop.run_until_complete(work)
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        return result
+    finally:
+        loop.close()
+
 
 Play = Outcome | BaseException | Sequence[Item]
 """An outcome, an exception to raise, or the items of a stream."""

@@ -34,7 +34,7 @@ from failover.types import CallOptions, Chunk, Failure, JsonFormat, Kind, Text, 
 from langchain_failover import ChatFailover
 from langchain_failover._options import OPTIONS
 from langchain_failover.chat_models import CALLING, SHAPING
-from tests.langchain.kit import DOWN, Recorder, chat, says, script, target
+from tests.langchain.kit import DOWN, Recorder, chat, run, says, script, target
 
 CALL = ToolCall("c1", "add", '{"a":1}')
 HAS_V3 = hasattr(BaseChatModel, "stream_events")
@@ -77,16 +77,16 @@ async def _aevents_v2(model: Any, *args: Any, **kwargs: Any) -> Any:
 
 DOORS: dict[str, Callable[..., Any]] = {
     "invoke": lambda model, *args, **kwargs: model.invoke(*args, **kwargs),
-    "ainvoke": lambda model, *args, **kwargs: asyncio.run(model.ainvoke(*args, **kwargs)),
+    "ainvoke": lambda model, *args, **kwargs: run(model.ainvoke(*args, **kwargs)),
     "stream": stream_all,
-    "astream": lambda model, *args, **kwargs: asyncio.run(astream_all(model, *args, **kwargs)),
+    "astream": lambda model, *args, **kwargs: run(astream_all(model, *args, **kwargs)),
     "batch": lambda model, first, *args, **kwargs: model.batch([first], *args, **kwargs)[0],
-    "abatch": lambda model, first, *args, **kwargs: asyncio.run(model.abatch([first], *args, **kwargs))[0],
-    "events v2": lambda model, *args, **kwargs: asyncio.run(_aevents_v2(model, *args, **kwargs)),
+    "abatch": lambda model, first, *args, **kwargs: run(model.abatch([first], *args, **kwargs))[0],
+    "events v2": lambda model, *args, **kwargs: run(_aevents_v2(model, *args, **kwargs)),
 }
 if HAS_V3:
     DOORS["events v3"] = _events_v3
-    DOORS["aevents v3"] = lambda model, *args, **kwargs: asyncio.run(_aevents_v3(model, *args, **kwargs))
+    DOORS["aevents v3"] = lambda model, *args, **kwargs: run(_aevents_v3(model, *args, **kwargs))
 
 every_door = pytest.mark.parametrize("door", DOORS.values(), ids=DOORS.keys())
 

@@ -20,7 +20,7 @@ from failover import AllTargetsFailed, ConfigurationError, Failover, JsonFormat,
 from failover.types import Text, Thinking, ToolResult
 from langchain_failover import ChatFailover, as_target
 from langchain_failover._target import ModelAttempter, without_retries
-from tests.langchain.kit import Recorder, says
+from tests.langchain.kit import Recorder, run, says
 from tests.langchain.kit import target as scripted
 
 USAGE = UsageMetadata(
@@ -119,9 +119,9 @@ async def _acollect(model: Any, *args: Any) -> Any:
 
 DOORS: dict[str, Any] = {
     "invoke": lambda model, *args: model.invoke(*args),
-    "ainvoke": lambda model, *args: asyncio.run(model.ainvoke(*args)),
+    "ainvoke": lambda model, *args: run(model.ainvoke(*args)),
     "stream": collect,
-    "astream": lambda model, *args: asyncio.run(_acollect(model, *args)),
+    "astream": lambda model, *args: run(_acollect(model, *args)),
 }
 every_door = pytest.mark.parametrize("door", DOORS.values(), ids=DOORS.keys())
 every_model = pytest.mark.parametrize("cls", [Model, Streaming])
