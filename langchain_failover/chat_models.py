@@ -15,24 +15,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
-from dataclasses import replace
-from difflib import get_close_matches
 from inspect import signature
-from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun, Callbacks
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.language_models.base import LangSmithParams
 from langchain_core.language_models.model_profile import ModelProfile
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
-from langchain_core.output_parsers import JsonOutputParser, PydanticOutputParser
-from langchain_core.output_parsers.base import BaseOutputParser
-from langchain_core.output_parsers.openai_tools import JsonOutputKeyToolsParser, PydanticToolsParser
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult, Generation, LLMResult
-from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig, RunnableMap, RunnablePassthrough
+from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import ensure_config
-from langchain_core.utils.pydantic import is_basemodel_subclass
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from failover import tokens
@@ -40,12 +33,13 @@ from failover.client import Failover
 from failover.errors import ConfigurationError
 from failover.settings import Budget, Cache, CircuitBreaker, Hedge, Retry, Target, Timeouts
 from failover.types import CallOptions
+from langchain_failover._given import explained, keyed, target_of
 from langchain_failover._messages import ENTRY, messages_of
 from langchain_failover._options import RUN_OPTIONS, labels_in, options_of
 from langchain_failover._profile import profile_of
 from langchain_failover._results import pieces, result_of
 from langchain_failover._saved import saved_options, saved_targets
-from langchain_failover._target import as_target
+from langchain_failover._structured import Method, parsed, parser_of, surest_method
 from langchain_failover._tools import AnyTool, openai_tools, schema_format
 
 if TYPE_CHECKING:
@@ -55,8 +49,6 @@ BYTES_PER_TOKEN = 3.8
 """Of English prose under OpenAI's o200k vocabulary, as measured; code and most other languages have 3.6 to 4.6."""
 
 DEFAULTS = {name: parameter.default for name, parameter in signature(Failover).parameters.items()}
-
-Method = Literal["function_calling", "json_mode", "json_schema"]
 
 SHAPING = (
     "strategy",
@@ -165,14 +157,14 @@ class ChatFailover(BaseChatModel):
             super().__init__(**given)
             return
         except ValidationError as error:
-            refusal = _explained(error)
+            refusal = explained(error, type(self).model_fields)
         raise ConfigurationError(refusal)  # out here, it does not carry pydantic's error, which holds the values
 
     @field_validator("targets", mode="before")
     @classmethod
     def _read_targets(cls, given: Any) -> Any:
         many = given if isinstance(given, Sequence) and not isinstance(given, str) else (given,)
-        return tuple(_target(each) for each in many)
+        return tuple(target_of(each) for each in many)
 
     @field_validator("budget", mode="before")
     @classmethod
@@ -190,7 +182,7 @@ class ChatFailover(BaseChatModel):
     @model_validator(mode="after")
     def _connect_failover(self) -> Self:
         if self.failover is None:
-            self.failover = Failover(_keyed(self.targets, self.api_key), **self._shaping())
+            self.failover = Failover(keyed(self.targets, self.api_key), **self._shaping())
         elif differing := self._differing(self.failover):
             raise ConfigurationError(
                 f"ChatFailover: {', '.join(differing)} cannot be given beside failover=...: a live Failover keeps what "
@@ -212,7 +204,7 @@ class ChatFailover(BaseChatModel):
         if isinstance(self.response_cache, Cache):
             given["response_cache"] = self.response_cache
         wrong = [name for name, value in given.items() if failover._config[name] != value]
-        own = self.targets and _keyed(self.targets, self.api_key) != failover.targets
+        own = self.targets and keyed(self.targets, self.api_key) != failover.targets
         return [*(["targets"] if own else []), *wrong]
 
     @classmethod
@@ -387,7 +379,7 @@ class ChatFailover(BaseChatModel):
         method: ``json_schema`` (the provider holds the model to it), ``function_calling`` (a forced tool call) or
             ``json_mode``; default: the first of these two that every target can do natively.
         """
-        way = method or self._surest_method()
+        way = method or surest_method(self.core.abilities)
         if way != "json_mode" and schema is None:
             raise ConfigurationError(f"with_structured_output: method {way!r} needs a schema")
         if way == "function_calling":
@@ -400,14 +392,7 @@ class ChatFailover(BaseChatModel):
             raise ConfigurationError(
                 f"with_structured_output: method = {way!r}; write 'json_schema', 'function_calling' or 'json_mode'"
             )
-        return _parsed(llm, _parser(schema, way), include_raw)
-
-    def _surest_method(self) -> Method:
-        abilities = self.core.abilities
-        if all(facts.structured_output and facts.json_schema for facts in abilities):
-            return "json_schema"
-        forced = all(facts.tools and facts.forced_tool_choice and facts.forced_thinking for facts in abilities)
-        return "function_calling" if forced else "json_schema"
+        return parsed(llm, parser_of(schema, way), include_raw)
 
     def _by_tool(
         self, schema: Any, strict: bool | None, tools: Sequence[AnyTool], kwargs: Mapping[str, Any]
@@ -502,60 +487,6 @@ class ChatFailover(BaseChatModel):
         await self.aclose()
 
 
-# ----------------------------------------------------------------- building
-
-
-def _target(given: Any) -> Any:
-    match given:
-        case str():
-            return Target(given)
-        case Mapping():
-            return Target(**given)
-        case Target():
-            return given
-        case BaseChatModel() | RunnableBinding():
-            return as_target(given)
-        case _:
-            raise ConfigurationError(
-                f"targets: {given!r} is neither a model string, nor a Target, nor a LangChain chat model"
-            )
-
-
-def _keyed(targets: tuple[Target, ...], key: SecretStr | Mapping[str, SecretStr] | None) -> tuple[Target, ...]:
-    """The targets, with the given key where they have none of their own."""
-    if key is None:
-        return targets
-    bare = [target for target in targets if target.api_key is None and target.attempter is None]
-    providers = {_provider(target) for target in bare}
-    if isinstance(key, SecretStr) and len(providers) > 1:
-        raise ConfigurationError(
-            f"api_key: one key cannot be for {', '.join(sorted(providers))}; write api_key={{'provider': 'key', ...}}"
-        )
-    keys = dict.fromkeys(providers, key) if isinstance(key, SecretStr) else dict(key)
-    return tuple(
-        replace(target, api_key=keys[_provider(target)]) if target in bare and _provider(target) in keys else target
-        for target in targets
-    )
-
-
-def _provider(target: Target) -> str:
-    return target.provider or target.name.partition(":")[0]
-
-
-def _explained(error: ValidationError) -> str:
-    """Pydantic's findings without the values, which may be secrets."""
-    return "; ".join(_sentence(finding) for finding in error.errors(include_input=False, include_url=False))
-
-
-def _sentence(finding: Any) -> str:
-    place = ".".join(str(part) for part in finding["loc"])
-    if finding["type"] != "extra_forbidden":
-        return f"ChatFailover: {place}: {finding['msg']}"
-    near = get_close_matches(place, ChatFailover.model_fields, 1)
-    guess = f"; did you mean {near[0]}?" if near else ""
-    return f"ChatFailover: {place} is not an option{guess}"
-
-
 # ------------------------------------------------------------------ calling
 
 
@@ -578,24 +509,3 @@ def _from_cache(generation: ChatGeneration) -> ChatGeneration:
         notes = {**message.response_metadata, ENTRY: {**entry, "cached": True, "cost": 0.0}}
         generation.message = message.model_copy(update={"response_metadata": notes})
     return generation
-
-
-# ------------------------------------------------------- structured answers
-
-
-def _parser(schema: Any, way: Method) -> BaseOutputParser[Any]:
-    typed = isinstance(schema, type) and is_basemodel_subclass(schema)
-    if way == "function_calling":
-        if typed:
-            return PydanticToolsParser(tools=[schema], first_tool_only=True)
-        (wanted,) = openai_tools([schema])
-        return JsonOutputKeyToolsParser(key_name=wanted["function"]["name"], first_tool_only=True)
-    return PydanticOutputParser(pydantic_object=schema) if typed else JsonOutputParser()
-
-
-def _parsed(llm: Runnable[Any, AIMessage], parser: BaseOutputParser[Any], include_raw: bool) -> Runnable[Any, Any]:
-    if not include_raw:
-        return llm | parser
-    parsed = RunnablePassthrough.assign(parsed=itemgetter("raw") | parser, parsing_error=lambda _: None)
-    failed = RunnablePassthrough.assign(parsed=lambda _: None)
-    return RunnableMap(raw=llm) | parsed.with_fallbacks([failed], exception_key="parsing_error")

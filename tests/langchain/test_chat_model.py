@@ -33,6 +33,7 @@ from failover import (
 from failover.types import CallOptions, Chunk, Failure, JsonFormat, Kind, Text, Thinking, ToolCall
 from langchain_failover import ChatFailover
 from langchain_failover._options import OPTIONS
+from langchain_failover._structured import surest_method
 from langchain_failover.chat_models import CALLING, SHAPING
 from tests.langchain.kit import DOWN, Recorder, chat, run, says, script, target
 
@@ -570,8 +571,7 @@ def test_each_method_asks_for_what_it_needs() -> None:
 
 def test_the_default_method_is_what_every_target_can_do() -> None:
     def method(*targets: Any) -> Any:
-        model = chat(*targets)
-        return model._surest_method()
+        return surest_method(chat(*targets).core.abilities)
 
     assert method(target("a"), target("b")) == "json_schema"
     assert method(target("a"), target("b", structured_output=False)) == "function_calling"
