@@ -189,6 +189,7 @@ class Call:
         self.in_line = False
         self.spent = 0
         self.excluded: frozenset[int] = frozenset()
+        self.again: Candidate | None = None
         self.larger_than: int | None = None
         self.interrupted: StreamInterrupted | None = None
         self.authors: list[str] = []
@@ -272,10 +273,13 @@ class Call:
     # --------------------------------------------------------- candidates
 
     def _next(self, untried: Iterator[Live]) -> Candidate | None:
-        """Whoever is ready: first those never asked, in order; then those that may be asked again."""
+        """Whoever is ready: who just learned what to leave out, those never asked, those that may be asked again."""
         now = self._now()
         if now >= self.deadline:
             return None
+        if self.again is not None:
+            candidate, self.again = self.again, None
+            return candidate
         for live in untried:
             if live.index in self.excluded:
                 continue
@@ -459,6 +463,7 @@ class Call:
     def _rest_or_leave(self, candidate: Candidate, failure: Failure, error: FailoverError) -> None:
         if VERDICTS[failure.kind].adapt and self._adapts(candidate, failure):
             candidate.rest(error, 0.0)
+            self.again = candidate
         elif may_retry(failure) and self._has_retries(candidate, failure):
             candidate.retries += 1
             delay = backoff(self.core.retry, candidate.retries, failure.retry_after, self.core.random)

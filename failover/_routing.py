@@ -73,8 +73,9 @@ class Router:
     def _fastest(self, request: Request, now: float) -> Iterator[Live]:
         """The better of two at random (Mitzenmacher 2001), then the others by score."""
         size = len(self._lives)
-        one, other = (self._lives[int(self._random() * size)] for _ in range(2))
-        best = min(one, other, key=lambda live: live.load.score(now))
+        first = int(self._random() * size)
+        second = (first + 1 + int(self._random() * (size - 1))) % size  # another one, or a slow one meets itself
+        best = min(self._lives[first], self._lives[second], key=lambda live: live.load.score(now))
         return _unique(chain((best,), _later(lambda: sorted(self._lives, key=lambda live: live.load.score(now)))))
 
     def _cheapest(self, request: Request, now: float) -> Iterator[Live]:

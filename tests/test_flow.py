@@ -319,3 +319,19 @@ def test_a_deadline_that_passes_before_another_target_could_be_asked_says_so() -
     world = World(NO_RETRY, a=(6.0, DOWN), b=ok())
     with pytest.raises(AllTargetsFailed, match="deadline of 5 s passed before another target"):
         world.send(Request(ASK.messages, deadline=5.0))
+
+
+def test_a_refused_parameter_is_learned_and_the_same_target_asked_again_without_it() -> None:
+    refused = bad(Kind.UNSUPPORTED_PARAMETER, status=400, parameter="seed", message="'seed' is not supported")
+    world = World(a=[refused, ok("A")], b=ok("B"))
+    asked = Request(ASK.messages, seed=1)
+    assert [step.target for step in world.send(asked).trail] == ["a", "a"]
+    assert world.guard._core.lives[0].learned == {"seed": None}
+    assert world.send(asked).target == "a"
+
+
+def test_a_target_that_refuses_again_after_it_was_adapted_to_is_left() -> None:
+    refused = bad(Kind.UNSUPPORTED_PARAMETER, status=400, parameter="seed", message="'seed' is not supported")
+    world = World(a=refused, b=ok("B"))
+    assert world.send(Request(ASK.messages, seed=1)).target == "b"
+    assert world.calls() == {"a": 2, "b": 1}
