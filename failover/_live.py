@@ -36,9 +36,13 @@ class Load:
         self.stamp = now
 
     def score(self, now: float) -> float:
-        """Expected cost of one more call; a target that was never measured is worth a look."""
+        """Expected cost of one more call; a target that was never measured is worth a look.
+
+        Calls in flight count by their square root: a provider serves them side by side, so a slow one does not become
+        attractive because the fast ones are busy.
+        """
         aged = self.ewma * math.exp(-max(0.0, now - self.stamp) / (self.DECAY * 6))
-        return aged * (self.in_flight + 1)
+        return aged * math.sqrt(self.in_flight + 1)
 
 
 class Pace:
