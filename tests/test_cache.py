@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from datetime import date
+from decimal import Decimal
 from threading import Thread
+from types import MappingProxyType
 
 import pytest
 from hypothesis import given
@@ -14,7 +17,7 @@ from failover.cache.key import ASKED, NOT_ASKED, digest
 from failover.cache.memory import MemoryCache
 from failover.settings import Cache
 from failover.store.base import Ticket
-from failover.types import Answer, JsonFormat, Message, Request, Response, Tool
+from failover.types import Answer, JsonFormat, Media, Message, Request, Response, Text, Thinking, Tool
 
 REQUEST = Request((Message("user", "hello"),))
 
@@ -189,3 +192,27 @@ def test_exactly_one_of_many_threads_leads() -> None:
     for thread in threads:
         thread.join()
     assert leaders.count(True) == 1
+
+
+def test_the_key_of_a_request_is_the_same_in_any_process() -> None:
+    known = "605cd693524051dda5133eb383a19a12ede53c7b1462f759491abf524bf22a2d"
+    asked = Request(
+        (Message("user", (Text("hel\ud83d lo"), Media("image", url="https://x/y.png"))),),
+        tools=(Tool("f", "", {"type": "object"}),),
+        extra_body=MappingProxyType({"z": {"b": 1, "a": [1.5, None, True]}}),
+    )
+    assert digest(asked, "space").hex() == known
+
+
+def test_blocks_of_different_kinds_with_the_same_values_are_told_apart() -> None:
+    said, thought = Request((Message("assistant", Text("x")),)), Request((Message("assistant", Thinking("x")),))
+    assert digest(said) != digest(thought)
+
+
+@pytest.mark.parametrize(
+    "odd", [{1: "a", "b": 2}, {"at": date(2026, 1, 1)}, {"amount": Decimal(1)}, {"torn": "\ud83d"}]
+)
+def test_whatever_stands_in_extra_body_has_a_key(odd: dict[str, object]) -> None:
+    one, same = replace(REQUEST, extra_body=odd), replace(REQUEST, extra_body=dict(odd))
+    assert digest(one) == digest(same) != digest(REQUEST)
+    assert digest(replace(REQUEST, extra_body={"amount": "1"})) != digest(one)

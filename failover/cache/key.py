@@ -7,12 +7,12 @@ a new sampling parameter that is forgotten here would serve wrong answers.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Mapping
+from json import JSONEncoder
 from operator import attrgetter
 from typing import Any
 
-from pydantic_core import to_json
-
-from failover.types import Request
+from failover.types import JsonFormat, Media, Message, Request, Text, Thinking, Tool, ToolCall, ToolResult
 
 ASKED = (
     "messages",
@@ -40,16 +40,31 @@ _asked = attrgetter(*ASKED)
 
 
 def digest(request: Request, namespace: str = "") -> bytes:
-    """The request's digest within a namespace; the same for equal requests, in any process."""
-    return hashlib.sha256(to_json((namespace, *map(_canonical, _asked(request))), fallback=str)).digest()
+    """The request's digest within a namespace; the same for equal requests, in any process.
+
+    Mappings count in key order, so that the order in which a caller wrote them does not matter.
+    """
+    asked = (namespace, *_asked(request))
+    try:
+        told = _ENCODER.encode(asked)
+    except TypeError:  # keys of several types, which have no order
+        told = ascii(asked)
+    return hashlib.sha256(told.encode()).digest()
 
 
-def _canonical(value: Any) -> Any:
-    """Mappings in key order, so that the order in which a caller wrote them does not matter."""
-    if isinstance(value, dict):
-        return {key: _canonical(value[key]) for key in sorted(value, key=str)}
-    if isinstance(value, list | tuple):
-        return [_canonical(item) for item in value]
-    if (fields := getattr(value, "__dataclass_fields__", None)) is not None:
-        return [type(value).__name__, *(_canonical(getattr(value, name)) for name in fields)]
-    return value
+_VALUES: dict[type, Callable[[Any], tuple[Any, ...]]] = {
+    kind: attrgetter(*kind.__dataclass_fields__)
+    for kind in (Message, Text, Media, Thinking, ToolCall, ToolResult, Tool, JsonFormat)
+}
+
+
+def _values(thing: Any) -> Any:
+    """What JSON has no form for: a value of ours as its fields, anything else as its text; both with their type."""
+    kind = type(thing)
+    if kind in _VALUES:
+        return kind.__name__, _VALUES[kind](thing)
+    return (kind.__name__, str(thing)) if not isinstance(thing, Mapping) else dict(thing)
+
+
+_ENCODER = JSONEncoder(check_circular=False, sort_keys=True, separators=(",", ":"), default=_values)
+"""Not pydantic's: it sorts no keys, and takes no half surrogate pairs."""
