@@ -51,7 +51,7 @@ from failover.errors import (
 from failover.failures import VERDICTS, may_retry
 from failover.rules.retry import backoff
 from failover.settings import Retry
-from failover.store.base import Ask, Lease, Now, Reason, Rejection, Store
+from failover.store.base import Ask, Lease, Now, Reason, Rejection, Store, Transition
 from failover.types import Answer, Failure, Kind, Outcome, Request, Response, Step, Usage
 
 
@@ -381,13 +381,14 @@ class Call:
         live.load.in_flight += 1
         try:
             self._moved(live)
+            self._turned(live, lease.transition)
             self._tell(events.AttemptStarted, target=live.name, probe=lease.probe, reserved=lease.ask.cost)
             self.shaper.fresh()
             event = yield Attempt(live, job, self.shaper)
             if event is FIRST_CONTENT:
                 now = self.core.now()
                 first = now.mono - lease.admitted.mono
-                self.core.store.first_content(lease, now)
+                self._turned(live, self.core.store.first_content(lease, now))
                 event = yield CONTINUE
             outcome = self._judged(event)
             return outcome
@@ -405,7 +406,7 @@ class Call:
     def _settle(self, live: Live, lease: Lease, weight: Weight, outcome: Outcome | None, first: float | None) -> None:
         now = self.core.now()
         left = None if first is None else self.shaper.made
-        cost = self.core.ledger.settle(live, lease, weight, outcome, first, left, now)
+        cost, transition = self.core.ledger.settle(live, lease, weight, outcome, first, left, now)
         self.spent += cost
         duration = now.mono - lease.admitted.mono
         if isinstance(outcome, Answer):
@@ -424,11 +425,21 @@ class Call:
             cost=cost,
             detail=failure.message,
         )
+        self._turned(live, transition)
+        if lease.ask.charges and cost > lease.ask.cost:
+            self._tell(events.CostAboveReservation, target=live.name, reserved=lease.ask.cost, cost=cost)
+
+    def _turned(self, live: Live, transition: Transition | None) -> None:
+        if transition is not None:
+            old, new, cause = transition
+            self._tell(events.BreakerChanged, target=live.name, old=old, new=new, detail=cause)
 
     # ----------------------------------------------------------- outcomes
 
     def _rejected(self, candidate: Candidate, rejection: Rejection) -> None:
         self._pass_over(candidate, rejection.reason, rejection.detail, rejection.retry_at)
+        if rejection.reason is Reason.BUDGET_SPENT:
+            self._tell(events.BudgetRefused, target=candidate.live.name, detail=rejection.detail)
         after = None if rejection.retry_at is None else max(0.0, rejection.retry_at - self._now())
         error = REJECTED[rejection.reason](rejection.detail, candidate.live.name, after)
         if rejection.line is None:

@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from failover import events, prices, tokens
+from failover import prices, tokens
 from failover._live import Live
 from failover.failures import VERDICTS, Verdict
 from failover.settings import Budget, Price
-from failover.store.base import Ask, Charge, Lease, Now, Reason, Rejection, Settlement, Store, Ticket
+from failover.store.base import Ask, Charge, Lease, Now, Reason, Rejection, Settlement, Store, Ticket, Transition
 from failover.types import Answer, Failure, Kind, Outcome, Request, Usage
 
 DEFAULT_CAP = 4_000
@@ -116,12 +116,10 @@ class Ledger:
         store: Store,
         charges: tuple[Charge, ...],
         labelled: tuple[Budget, ...],
-        emit: Callable[[events.Event], None] | None,
     ) -> None:
         self._store = store
         self._charges = charges
         self._labelled = labelled
-        self._emit = emit
         self._budgets = (*(charge.budget for charge in charges), *labelled)
 
     def budgeted(self, live: Live) -> bool:
@@ -207,20 +205,20 @@ class Ledger:
         first: float | None,
         left: int | None,
         now: Now,
-    ) -> int:
-        """Give the lease back with what is known; returns nano-dollars charged.
+    ) -> tuple[int, Transition | None]:
+        """Give the lease back with what is known; returns nano-dollars charged, and how the breaker turned.
 
         first: seconds to the first content, if there was any; left: bytes that had come of an attempt that was given
         up, None if unknown.
         """
         if outcome is None:
-            cost = self._upper(live, lease, weight, left)
+            cost, turned = self._upper(live, lease, weight, left), None
             self._store.abandon(lease, cost, now)
         else:
             cost = self._cost(live, lease, weight, outcome)
-            self._store.settle(lease, _settlement(lease, outcome, first, cost, now), now)
+            turned = self._store.settle(lease, _settlement(lease, outcome, first, cost, now), now)
         self._record(live, lease, outcome, first, cost, now)
-        return cost
+        return cost, turned
 
     def _cost(self, live: Live, lease: Lease, weight: Weight, outcome: Outcome) -> int:
         usage = usage_of(outcome)

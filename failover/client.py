@@ -156,7 +156,7 @@ class Failover:
         store: Store,
     ) -> Core:
         labelled = tuple(budget for budget in budgets if budget.per_label is not None)
-        ledger = Ledger(store, self._charges, labelled, self._emit)
+        ledger = Ledger(store, self._charges, labelled)
         cache = Cache() if response_cache is True else response_cache or None
         return Core(
             lives=lives,
@@ -290,8 +290,11 @@ class Failover:
         live = next((live for live in self._core.lives if live.name == name), None)
         if live is None:
             raise ConfigurationError(f"no target is called {name!r}; there are {', '.join(self._names)}")
-        self._core.store.enable(live.gates, self._core.now())
-        self._emit(events.TargetEnabled(self._core.now().mono, 0, name))
+        now = self._core.now()
+        transition = self._core.store.enable(live.gates, now)
+        self._emit(events.TargetEnabled(now.mono, 0, name))
+        if transition is not None:
+            self._emit(events.BreakerChanged(now.mono, 0, name, *transition))
 
     def _snapshot_budgets(self, charges: Sequence[Charge]) -> Sequence[BudgetState]:
         return self._core.store.snapshot((), charges, self._core.now()).budgets

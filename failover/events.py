@@ -106,9 +106,15 @@ class RequestAdjusted(Event):
 
 @dataclass(frozen=True, slots=True)
 class BreakerChanged(Event):
+    """``old`` and ``new``: closed, open or half_open; ``detail``: why the circuit opened, empty once it is closed.
+
+    A circuit whose time is over becomes half_open with the call that tries it, not before.
+    """
+
     target: str
     old: str
     new: str
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +130,8 @@ class TargetEnabled(Event):
 
 @dataclass(frozen=True, slots=True)
 class BudgetRefused(Event):
+    """The worst case did not fit into what is left of a budget, so nothing was sent to ``target``."""
+
     target: str
     detail: str
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -21,6 +23,8 @@ from failover import (
     Request,
     Retry,
     StreamInterrupted,
+    Usage,
+    events,
 )
 from failover.types import JsonFormat, Message
 from tests.kit.virtual import World, bad, ok
@@ -138,6 +142,92 @@ def test_a_circuit_closes_again_after_a_probe() -> None:
     world.time += 40.0
     assert world.send().content == "back"
     assert world.guard.status()[0].state == "closed"
+
+
+def told(*kinds: type[events.Event]) -> tuple[list[Any], dict[str, Any]]:
+    """A list that fills with the events of these kinds, and the option that lets it."""
+    heard: list[Any] = []
+    return heard, {"listeners": [lambda event: heard.append(event) if isinstance(event, kinds) else None]}
+
+
+def test_every_turn_of_a_breaker_is_told_with_the_call_that_caused_it() -> None:
+    heard, listening = told(events.BreakerChanged)
+    rules = {"breaker": CircuitBreaker(failure_threshold=2), **NO_RETRY, **listening}
+    world = World(rules, a=[DOWN, DOWN, DOWN, ok()])
+    for wait in (0.0, 0.0, 40.0, 90.0):
+        world.time += wait
+        with suppress(AllTargetsFailed):
+            world.send()
+    assert [(event.call, event.old, event.new, event.detail) for event in heard] == [
+        (2, "closed", "open", "2 failures in a row"),
+        (3, "open", "half_open", "2 failures in a row"),
+        (3, "half_open", "open", "a trial call failed"),
+        (4, "open", "half_open", "a trial call failed"),
+        (4, "half_open", "closed", ""),
+    ]
+    assert [event.at for event in heard] == [0.0, 40.0, 40.0, 130.0, 130.0]
+    assert {event.target for event in heard} == {"a"}
+
+
+def test_a_breaker_that_a_streams_first_content_closes_is_told() -> None:
+    heard, listening = told(events.BreakerChanged, events.AttemptFinished)
+    rules = {"breaker": CircuitBreaker(failure_threshold=1), **NO_RETRY, **listening}
+    world = World(rules, a=[DOWN, ["one", ok("one")]])
+    with pytest.raises(AllTargetsFailed):
+        world.send()
+    world.time += 40.0
+    world.stream()
+    assert [getattr(event, "new", "finished") for event in heard[2:]] == ["half_open", "closed", "finished"]
+
+
+def test_a_breaker_closed_by_hand_is_told_outside_any_call() -> None:
+    heard, listening = told(events.BreakerChanged)
+    world = World({"breaker": CircuitBreaker(failure_threshold=1), **NO_RETRY, **listening}, a=DOWN)
+    with pytest.raises(AllTargetsFailed):
+        world.send()
+    world.guard.enable("a")
+    world.guard.enable("a")
+    assert [(event.call, event.old, event.new) for event in heard] == [(1, "closed", "open"), (0, "open", "closed")]
+
+
+def test_a_listener_may_look_at_the_gates_and_make_calls_of_its_own() -> None:
+    seen: list[str] = []
+
+    def look(event: events.Event) -> None:
+        if isinstance(event, events.BreakerChanged):
+            seen.append(world.guard.status()[0].state)
+            if event.new == "open":
+                seen.append(world.send("from within").target)
+
+    rules = {"breaker": CircuitBreaker(failure_threshold=1), **NO_RETRY, "listeners": [look]}
+    world = World(rules, a=DOWN, b=ok())
+    world.send()
+    assert seen == ["open", "b"]
+
+
+def test_a_cost_above_its_reservation_is_charged_in_full_and_told() -> None:
+    heard, listening = told(events.CostAboveReservation)
+    dear = replace(ok(), usage=Usage(10, 900))
+    world = World({"budget": Budget(1), **listening}, a=[ok(), dear])
+    for _ in range(2):
+        world.send(Request(ASK.messages, max_tokens=100))
+    assert [(event.call, event.reserved < event.cost, event.cost) for event in heard] == [(2, True, 910_000)]
+    assert world.guard.budget is not None
+    assert world.guard.budget.spent == Decimal("0.000925")
+
+
+def test_without_a_budget_no_cost_is_above_its_reservation() -> None:
+    heard, listening = told(events.CostAboveReservation)
+    World(listening, a=ok()).send()
+    assert heard == []
+
+
+def test_a_budget_that_refuses_is_told_with_its_sentence() -> None:
+    heard, listening = told(events.BudgetRefused)
+    world = World({"budget": Budget("0.0001"), **listening}, a=ok())
+    with pytest.raises(BudgetExceeded) as caught:
+        world.send(Request(ASK.messages, max_tokens=1000))
+    assert [(event.target, event.detail) for event in heard] == [("a", caught.value.args[0])]
 
 
 def test_a_refused_key_disables_its_target_until_it_is_enabled() -> None:

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from failover.rules.refusal import Reason, Refusal
 from failover.settings import CircuitBreaker
@@ -70,6 +71,14 @@ class BreakerState:
     cause: str = ""
 
 
+class Transition(NamedTuple):
+    """A change of phase, for whoever wants to tell of it.  ``cause``: why the circuit opened; empty once closed."""
+
+    old: str
+    new: str
+    cause: str
+
+
 def check(rules: CircuitBreaker, state: BreakerState, now: float) -> Refusal | None:
     """May a call be sent?  Changes nothing.  Half-open, a place once used by a success stays used."""
     if state.phase == CLOSED:
@@ -83,11 +92,13 @@ def check(rules: CircuitBreaker, state: BreakerState, now: float) -> Refusal | N
     return Refusal(Reason.CIRCUIT_OPEN, f"{state.cause}; a trial call is under way")
 
 
-def take(state: BreakerState, lease: str, due: float) -> None:
+def take(state: BreakerState, lease: str, due: float) -> Transition | None:
     """Let a probe through that ``check`` has passed; it holds its place until ``due``.  Only where not closed."""
-    if state.phase == OPEN:
+    before = state.phase
+    if before == OPEN:
         _enter(state, HALF_OPEN)
     state.probes.append(Probe(lease, due))
+    return _since(before, state)
 
 
 def settle(
@@ -100,21 +111,23 @@ def settle(
     now: float,
     not_before: float,
     random: Callable[[], float],
-) -> None:
-    """Count how a call ended.
+) -> Transition | None:
+    """Count how a call ended; returns the transition it led to, if any.
 
     took: seconds to the first content, or to the end where there was none.
     not_before: a moment the target itself asked us to wait for (0.0: none); an opening lasts at least until then.
     random: uniform in [0, 1).
     """
     if generation != state.generation:
-        return
-    if state.phase == CLOSED:
+        return None
+    before = state.phase
+    if before == CLOSED:
         cause = "" if verdict is None else _count(rules, state, verdict, took, now)
     else:
         cause = _decide(rules, state, verdict, took) if release(state, lease) else ""
     if cause:
         _trip(rules, state, cause, now, not_before, random)
+    return _since(before, state)
 
 
 def release(state: BreakerState, lease: str) -> bool:
@@ -126,10 +139,18 @@ def release(state: BreakerState, lease: str) -> bool:
     return False
 
 
-def reset(state: BreakerState) -> None:
+def reset(state: BreakerState) -> Transition | None:
     """Close it by hand."""
+    before = state.phase
     _enter(state, CLOSED)
     state.openings = 0
+    return _since(before, state)
+
+
+def _since(before: str, state: BreakerState) -> Transition | None:
+    if state.phase == before:
+        return None
+    return Transition(before, state.phase, "" if state.phase == CLOSED else state.cause)
 
 
 def _enter(state: BreakerState, phase: str) -> None:

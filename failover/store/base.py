@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 from failover.failures import Scope
+from failover.rules.breaker import Transition as Transition  # what a store tells of its breakers
 from failover.rules.refusal import Reason as Reason  # named here too: it is part of a rejection
 from failover.settings import Budget, CircuitBreaker, RateLimit
 from failover.types import NANO, RateHint
@@ -97,7 +98,10 @@ class Rejection:
 
 @dataclass(slots=True, eq=False)
 class Lease:
-    """A place taken in every gate.  ``generation`` is the breaker's at admission; ``probe`` marks a half-open trial."""
+    """A place taken in every gate.  ``generation`` is the breaker's at admission; ``probe`` marks a half-open trial.
+
+    ``transition``: the breaker became half-open by this admission.
+    """
 
     id: str
     ask: Ask
@@ -106,6 +110,7 @@ class Lease:
     generation: int
     probe: bool
     period: tuple[str, ...] = ()  # the key of each period it is reserved in, and will be charged to
+    transition: Transition | None = None
 
 
 @dataclass(slots=True)
@@ -198,16 +203,19 @@ class Snapshot:
 
 
 class Store(Protocol):
-    """Threads and event loops may call any of these at once; none of them blocks for longer than its own short lock."""
+    """Threads and event loops may call any of these at once; none of them blocks for longer than its own short lock.
+
+    What changes a breaker's phase returns the transition, so that it can be told of outside every lock.
+    """
 
     def ticket(self) -> Ticket: ...
     def admit(self, ask: Ask, now: Now) -> Lease | Rejection:
         """A place in every gate, or in none.  The ticket's first lease counts as a call for the retry budget."""
 
-    def first_content(self, lease: Lease, now: Now) -> None:
+    def first_content(self, lease: Lease, now: Now) -> Transition | None:
         """The attempt answers: a probe is decided, the limiter's entry ages from here."""
 
-    def settle(self, lease: Lease, result: Settlement, now: Now) -> None:
+    def settle(self, lease: Lease, result: Settlement, now: Now) -> Transition | None:
         """Give the lease back with what happened; after it expired, only the money and what the target said count."""
 
     def abandon(self, lease: Lease, cost: int, now: Now) -> None:
@@ -227,7 +235,7 @@ class Store(Protocol):
     def allow_retry(self, now: Now) -> bool:
         """Take one retry or hedge out of the retry budget, if there is one left."""
 
-    def enable(self, gates: Gates, now: Now) -> None:
+    def enable(self, gates: Gates, now: Now) -> Transition | None:
         """Switch a target's credential (and model) on again and close its breaker."""
 
     def snapshot(self, gates: Sequence[Gates], charges: Sequence[Charge], now: Now) -> Snapshot: ...

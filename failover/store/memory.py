@@ -25,8 +25,22 @@ from failover.errors import ConfigurationError
 from failover.rules import retry
 from failover.settings import Retry
 from failover.store import state as steps
-from failover.store.base import Ask, Charge, Gates, Lease, Now, Reason, Rejection, Settlement, Snapshot, Ticket
+from failover.store.base import (
+    Ask,
+    Charge,
+    Gates,
+    Lease,
+    Now,
+    Reason,
+    Rejection,
+    Settlement,
+    Snapshot,
+    Ticket,
+    Transition,
+)
 from failover.store.lines import Lines
+
+Step = Callable[..., Transition | None]
 
 
 class MemoryStore:
@@ -44,7 +58,7 @@ class MemoryStore:
     def _begin(self) -> None:
         self._lock = RLock()
         self._busy = False
-        self._put_off: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+        self._put_off: deque[tuple[Step, tuple[Any, ...]]] = deque()
         self._state = steps.State()
         self._lines = Lines()
 
@@ -71,11 +85,11 @@ class MemoryStore:
             self._notify()
         return answer
 
-    def first_content(self, lease: Lease, now: Now) -> None:
-        self._do(self._first_content, lease, now)
+    def first_content(self, lease: Lease, now: Now) -> Transition | None:
+        return self._do(self._first_content, lease, now)
 
-    def settle(self, lease: Lease, result: Settlement, now: Now) -> None:
-        self._do(self._settle, lease, result, now)
+    def settle(self, lease: Lease, result: Settlement, now: Now) -> Transition | None:
+        return self._do(self._settle, lease, result, now)
 
     def abandon(self, lease: Lease, cost: int, now: Now) -> None:
         self._do(self._abandon, lease, cost, now)
@@ -94,8 +108,8 @@ class MemoryStore:
         with self._lock:
             return retry.withdraw(self._rules, self._state.retries, now.mono)
 
-    def enable(self, gates: Gates, now: Now) -> None:
-        self._do(self._enable, gates, now)
+    def enable(self, gates: Gates, now: Now) -> Transition | None:
+        return self._do(self._enable, gates, now)
 
     def snapshot(self, gates: Sequence[Gates], charges: Sequence[Charge], now: Now) -> Snapshot:
         with self._lock:
@@ -108,20 +122,22 @@ class MemoryStore:
 
     # --------------------------------------------------------- under the lock
 
-    def _do(self, step: Callable[..., None], *args: Any) -> None:
+    def _do(self, step: Step, *args: Any) -> Transition | None:
+        """What the step led to; None for one that is put off."""
         with self._lock:
             if self._busy:
                 self._put_off.append((step, args))
-                return
+                return None
             self._busy = True
             try:
-                step(*args)
+                moved = step(*args)
             finally:
                 self._busy = False
             if self._put_off:
                 self._catch_up()
         if self._lines.called:
             self._notify()
+        return moved
 
     def _catch_up(self) -> None:
         while self._put_off:
@@ -150,15 +166,16 @@ class MemoryStore:
             lines.leave(ask.ticket, at.mono)
         return answer
 
-    def _first_content(self, lease: Lease, now: Now) -> None:
+    def _first_content(self, lease: Lease, now: Now) -> Transition | None:
         at = self._at(now)
-        steps.first_content(self._state, lease, at, self._random)
+        return steps.first_content(self._state, lease, at, self._random)
 
-    def _settle(self, lease: Lease, result: Settlement, now: Now) -> None:
+    def _settle(self, lease: Lease, result: Settlement, now: Now) -> Transition | None:
         at = self._at(now)
-        held = steps.settle(self._state, lease, result, at, self._random)
+        held, moved = steps.settle(self._state, lease, result, at, self._random)
         if held is not None:
             self._made_room(held, at)
+        return moved
 
     def _abandon(self, lease: Lease, cost: int, now: Now) -> None:
         at = self._at(now)
@@ -177,10 +194,11 @@ class MemoryStore:
         self._at(now)
         steps.renew(self._state, lease, expires)
 
-    def _enable(self, gates: Gates, now: Now) -> None:
+    def _enable(self, gates: Gates, now: Now) -> Transition | None:
         at = self._at(now)
-        steps.enable(self._state, gates)
+        moved = steps.enable(self._state, gates)
         self._lines.touch([steps.desk_line(gates.target)], at.mono)
+        return moved
 
     def _line_up(self, ticket: Ticket, lines: Sequence[str], now: Now) -> None:
         self._lines.stand(ticket, lines, self._at(now).mono)

@@ -30,6 +30,7 @@ from failover.store.base import (
     Rejection,
     Settlement,
     TargetState,
+    Transition,
 )
 from failover.store.lines import Lines
 
@@ -170,8 +171,7 @@ def _take(state: State, ask: Ask, desk: Desk, books: Sequence[budget.Book], leas
     gates, mono = ask.gates, now.mono
     expires = mono + ask.ttl
     probe = desk.breaker.phase != breaker.CLOSED
-    if probe:
-        breaker.take(desk.breaker, lease, mono + min(ask.patience, ask.ttl))
+    moved = breaker.take(desk.breaker, lease, mono + min(ask.patience, ask.ttl)) if probe else None
     generation = desk.breaker.generation
     hold = limiter.take(gates.limits, desk.limiter, ask.input_tokens, ask.output_tokens)
     shares, pages = _reserve(ask, books) if books else ([], ())
@@ -181,7 +181,7 @@ def _take(state: State, ask: Ask, desk: Desk, books: Sequence[budget.Book], leas
     if not ask.ticket.counted:
         ask.ticket.counted = True
         retry.deposit(state.retries, mono)
-    return Lease(lease, ask, now, expires, generation, probe, pages)
+    return Lease(lease, ask, now, expires, generation, probe, pages, moved)
 
 
 def _reserve(ask: Ask, books: Sequence[budget.Book]) -> tuple[list[Share], tuple[str, ...]]:
@@ -194,36 +194,42 @@ def _reserve(ask: Ask, books: Sequence[budget.Book]) -> tuple[list[Share], tuple
 # ----------------------------------------------------------------------- end
 
 
-def first_content(state: State, lease: Lease, now: Now, random: Callable[[], float]) -> None:
+def first_content(state: State, lease: Lease, now: Now, random: Callable[[], float]) -> Transition | None:
     """A probe is decided; the limiter's entry begins to age."""
     held = state.leases.get(lease.id)
     if held is None:
-        return
+        return None
     desk = state.desks[held.target]
     limiter.answered(desk.limiter, held.hold, now.mono)
-    if lease.probe:
-        took = now.mono - held.admitted
-        rules = lease.ask.gates.breaker
-        breaker.settle(rules, desk.breaker, lease.id, held.generation, True, took, now.mono, 0.0, random)
+    if not lease.probe:
+        return None
+    took = now.mono - held.admitted
+    rules = lease.ask.gates.breaker
+    return breaker.settle(rules, desk.breaker, lease.id, held.generation, True, took, now.mono, 0.0, random)
 
 
-def settle(state: State, lease: Lease, result: Settlement, now: Now, random: Callable[[], float]) -> Held | None:
-    """Give everything back with what happened; returns what was held, None if it had been given back before."""
+def settle(
+    state: State, lease: Lease, result: Settlement, now: Now, random: Callable[[], float]
+) -> tuple[Held | None, Transition | None]:
+    """Give everything back with what happened.
+
+    Returns what was held, None if it had been given back before; and the breaker's transition, if any.
+    """
     held = state.leases.pop(lease.id, None)
     if held is None:
         _late(state, lease, result, now)
-        return None
+        return None, None
     desk, mono = state.desks[held.target], now.mono
     verdict = True if result.succeeded else False if result.blamed else None
     took = mono - held.admitted if result.latency is None else result.latency
     not_before = 0.0 if result.pause is None else mono + result.pause
     rules = lease.ask.gates.breaker
-    breaker.settle(rules, desk.breaker, lease.id, held.generation, verdict, took, mono, not_before, random)
+    moved = breaker.settle(rules, desk.breaker, lease.id, held.generation, verdict, took, mono, not_before, random)
     limiter.settle(desk.limiter, held.hold, result.input_tokens, result.output_tokens, mono)
     _hear(state, lease, desk, held, result, now)
     if held.shares:
         _charge(state, held, held.cost if result.cost is None else result.cost)
-    return held
+    return held, moved
 
 
 def abandon(state: State, lease: Lease, cost: int, now: Now) -> Held | None:
@@ -287,11 +293,11 @@ def _charge(state: State, held: Held, cost: int) -> None:
 # -------------------------------------------------------------- switched off
 
 
-def enable(state: State, gates: Gates) -> None:
+def enable(state: State, gates: Gates) -> Transition | None:
     """Switch on what was switched off for this target, and close its breaker."""
     for scope in ("credential", "model"):
         state.off.pop(_switch(gates, scope), None)
-    breaker.reset(desk_of(state, gates.target).breaker)
+    return breaker.reset(desk_of(state, gates.target).breaker)
 
 
 def _switch(gates: Gates, scope: str) -> str:

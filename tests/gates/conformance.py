@@ -15,7 +15,7 @@ from random import Random
 from typing import Any
 
 from failover.settings import CircuitBreaker, RateLimit
-from failover.store.base import Ask, Charge, Gates, Lease, Now, Rejection, Settlement, Store, Ticket
+from failover.store.base import Ask, Charge, Gates, Lease, Now, Rejection, Settlement, Store, Ticket, Transition
 from failover.types import RateHint
 from tests.gates.world import MONO, WALL, charge, gates
 
@@ -68,6 +68,7 @@ class Player:
         if isinstance(answer, Lease):
             self.leases[name] = answer
             self.say(f"{name}: {'probe' if answer.probe else 'sent'} {' '.join(answer.period)}".rstrip())
+            self.turned(target, answer.transition)
         else:
             self.refusals[name] = answer
             self.say(f"{name}: {answer.reason}{self.when(answer.retry_at)}{' in line' if answer.line else ''}")
@@ -89,9 +90,15 @@ class Player:
     def renew(self, name: str, seconds: float) -> None:
         self.with_lease(name, lambda lease, now: self.store.renew(lease, now.mono + seconds, now))
 
-    def with_lease(self, name: str, do: Callable[[Lease, Now], None]) -> None:
+    def with_lease(self, name: str, do: Callable[[Lease, Now], Transition | None]) -> None:
         if name in self.leases:
-            do(self.leases[name], self.now)
+            lease = self.leases[name]
+            self.turned(lease.ask.gates.target, do(lease, self.now))
+
+    def turned(self, target: str, transition: Transition | None) -> None:
+        if transition is not None:
+            cause = f" ({transition.cause})" if transition.cause else ""
+            self.say(f"{target}: {transition.old} -> {transition.new}{cause}")
 
     def line_up(self, name: str) -> None:
         refusal = self.refusals.get(name)
@@ -110,7 +117,7 @@ class Player:
         self.say("retry" if self.store.allow_retry(self.now) else "no retry")
 
     def enable(self, target: str) -> None:
-        self.store.enable(TARGETS[target], self.now)
+        self.turned(target, self.store.enable(TARGETS[target], self.now))
 
     def target(self, name: str) -> None:
         state = self.store.snapshot([TARGETS[name]], [], self.now).targets[0]
@@ -156,10 +163,13 @@ SCRIPTS: dict[str, tuple[list[Step], list[str]]] = {
         ],
         [
             *["a: sent", "b: sent", "c: sent"],
+            "plain: closed -> open (3 failures in a row)",
             "plain is open until 30.0: 0 failures, 0 in flight (3 failures in a row)",
             "d: circuit_open until 30.0",
             "e: probe",
+            "plain: open -> half_open (3 failures in a row)",
             "f: circuit_open",
+            "plain: half_open -> closed",
             "plain is closed: 0 failures, 1 in flight",
             "plain is closed: 0 failures, 0 in flight",
         ],
@@ -185,10 +195,17 @@ SCRIPTS: dict[str, tuple[list[Step], list[str]]] = {
             ("target", "narrow"),
         ],
         [
-            *["early: sent", "a: sent", "b: sent", "p: probe"],
+            *["early: sent", "a: sent", "b: sent"],
+            "narrow: closed -> open (2 failures in a row)",
+            "p: probe",
+            "narrow: open -> half_open (2 failures in a row)",
             "narrow is half_open: 0 failures, 1 in flight (2 failures in a row)",
+            "narrow: half_open -> open (a trial call failed)",
             "narrow is open until 75.0: 0 failures, 0 in flight (a trial call failed)",
-            *["q: probe", "r: probe", "s: circuit_open", "t: probe"],
+            "q: probe",
+            "narrow: open -> half_open (a trial call failed)",
+            *["r: probe", "s: circuit_open", "t: probe"],
+            "narrow: half_open -> closed",
             "narrow is closed: 0 failures, 0 in flight",
         ],
     ),
@@ -199,6 +216,7 @@ SCRIPTS: dict[str, tuple[list[Step], list[str]]] = {
         ],
         [
             *["a: sent", "b: sent", "c: sent", "d: sent"],
+            "rated: closed -> open (2 of 4 calls failed)",
             "rated is open until 30.0: 0 failures, 0 in flight (2 of 4 calls failed)",
         ],
     ),

@@ -50,6 +50,9 @@ MUTANTS = [
     Mutant("the window never ends", breaker, "if bucket.number > number - BUCKETS", "if True"),
     Mutant("a probe's place is kept", breaker, "state.probes.remove(probe)", "pass"),
     Mutant("rates survive a transition", breaker, "state.buckets = []", "pass"),
+    Mutant("no transition is told", breaker, "if state.phase == before:", "if True:"),
+    Mutant("phases are told that did not change", breaker, "if state.phase == before:", "if False:"),
+    Mutant("the cause outlives the open time", breaker, '"" if state.phase == CLOSED else state.cause', "state.cause"),
     # ------------------------------------------------------------- limiter
     Mutant("the window is too short", limiter, "entry.time + window > now:", "entry.time + window > now + 0.5:"),
     Mutant("counts what was answered twice", limiter, "state.held_requests -= 1", "state.held_requests -= 0"),
@@ -124,7 +127,7 @@ MUTANTS = [
     Mutant("off a moment too long", state, "now.wall < off.until):", "now.wall <= off.until):"),
     Mutant("the shorter finding holds", state, "old.until < new.until):", "old.until > new.until):"),
     Mutant("the wall clock runs back", state, "max(state.wall, now.wall)", "now.wall"),
-    Mutant("probes are decided at the end", state, "if lease.probe:", "if False:"),
+    Mutant("probes are decided at the end", state, "if not lease.probe:", "if True:"),
     Mutant("a lost probe keeps its place", state, "breaker.release(desk.breaker, lease)", "pass"),
     Mutant("blame is ignored", state, "else False if result.blamed else None", "else None"),
     Mutant("failures without blame count", state, "else False if result.blamed else None", "else False"),
