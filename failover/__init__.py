@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         StreamInterrupted,
         TargetDisabled,
     )
+    from failover.history import History
     from failover.settings import (
         Budget,
         Cache,
@@ -88,6 +89,7 @@ __all__ = [
     "FailoverError",
     "Failure",
     "Hedge",
+    "History",
     "Hours",
     "Incapable",
     "JsonFormat",
@@ -122,7 +124,7 @@ __all__ = [
     "__version__",
 ]
 
-_HOMES = ("types", "errors", "settings", "client")
+_HOMES = ("types", "errors", "settings", "history", "client")
 """The modules in which the names are defined, the cheapest to load first."""
 
 

@@ -49,6 +49,7 @@ from failover.errors import (
     TargetDisabled,
 )
 from failover.failures import VERDICTS, may_retry
+from failover.history import Memory
 from failover.rules.retry import backoff
 from failover.settings import Retry
 from failover.store.base import Ask, Lease, Now, Reason, Rejection, Store, Transition
@@ -74,7 +75,9 @@ class Core:
     resume: bool = False
     pass_filtered: bool = False
     lazy_cache: bool = False
-    emit: Callable[[events.Event], None] | None = None
+    emit: Callable[[events.Event], None] = lambda event: None
+    watched: bool = False  # somebody listens, so that a call's routine is worth an event
+    memory: Memory = field(default_factory=Memory)
     pace: Pace = field(default_factory=Pace)
     numbers: Iterator[int] = field(default_factory=lambda: count(1))
 
@@ -189,6 +192,7 @@ class Call:
         self.in_line = False
         self.spent = 0
         self.excluded: frozenset[int] = frozenset()
+        self.hedges = 0
         self.again: Candidate | None = None
         self.larger_than: int | None = None
         self.interrupted: StreamInterrupted | None = None
@@ -199,7 +203,8 @@ class Call:
 
     def run(self) -> Flow:
         """The whole life; see the module's opening."""
-        self._tell(events.CallStarted, streamed=self.streamed, labels=self.request.labels)
+        if self.core.watched:
+            self._tell(events.CallStarted, streamed=self.streamed, labels=self.request.labels, hedges=self.hedges)
         response: Response | None = None
         error: BaseException | None = None
         try:
@@ -211,7 +216,8 @@ class Call:
         finally:
             if self.in_line:
                 self.core.store.leave(self.ticket, self.core.now())
-            self._finished(response, error)
+            if self.core.watched:
+                self._finished(response, error)
 
     def _answer(self) -> Flow:
         if self.core.cache is None or not self.request.cache:
@@ -359,6 +365,9 @@ class Call:
         if isinstance(admitted, Rejection):
             self._rejected(candidate, admitted)
             return None
+        if live.off:
+            live.off = False
+            self._tell(events.TargetEnabled, target=live.name)
         return (yield from self._attempt(live, admitted, weight, Job(request, live.timeouts, left)))
 
     def _moved(self, live: Live) -> None:
@@ -380,15 +389,22 @@ class Call:
         first: float | None = None
         live.load.in_flight += 1
         try:
-            self._moved(live)
-            self._turned(live, lease.transition)
-            self._tell(events.AttemptStarted, target=live.name, probe=lease.probe, reserved=lease.ask.cost)
+            if self.trail:
+                self._moved(live)
+            if lease.transition is not None:
+                self._turned(live, lease.transition)
+            if self.core.watched:
+                self._started(live, lease)
             self.shaper.fresh()
             event = yield Attempt(live, job, self.shaper)
             if event is FIRST_CONTENT:
                 now = self.core.now()
                 first = now.mono - lease.admitted.mono
-                self._turned(live, self.core.store.first_content(lease, now))
+                transition = self.core.store.first_content(lease, now)
+                if transition is not None:
+                    self._turned(live, transition)
+                if self.core.watched:
+                    self._tell(events.FirstContent, target=live.name, seconds=first)
                 event = yield CONTINUE
             outcome = self._judged(event)
             return outcome
@@ -414,25 +430,19 @@ class Call:
         reason, failure = _reason(outcome)
         started = lease.admitted.mono - self.began.mono
         again = None if failure.retry_after is None else now.mono + failure.retry_after
-        self.trail.append(Step(live.name, reason, failure.message, failure.status, started, duration, True, again))
-        self._tell(
-            events.AttemptFinished,
-            target=live.name,
-            reason=reason,
-            duration=duration,
-            status=failure.status,
-            first_content=first,
-            cost=cost,
-            detail=failure.message,
-        )
-        self._turned(live, transition)
+        step = Step(live.name, reason, failure.message, failure.status, started, duration, True, again, first, cost)
+        self.trail.append(step)
+        self.core.memory.steps.append((self.number, self.began.mono, step))
+        if self.core.watched:
+            self._ended(step, outcome, lease)
+        if transition is not None:
+            self._turned(live, transition)
         if lease.ask.charges and cost > lease.ask.cost:
             self._tell(events.CostAboveReservation, target=live.name, reserved=lease.ask.cost, cost=cost)
 
-    def _turned(self, live: Live, transition: Transition | None) -> None:
-        if transition is not None:
-            old, new, cause = transition
-            self._tell(events.BreakerChanged, target=live.name, old=old, new=new, detail=cause)
+    def _turned(self, live: Live, transition: Transition) -> None:
+        old, new, cause = transition
+        self._tell(events.BreakerChanged, target=live.name, old=old, new=new, detail=cause)
 
     # ----------------------------------------------------------- outcomes
 
@@ -440,6 +450,8 @@ class Call:
         self._pass_over(candidate, rejection.reason, rejection.detail, rejection.retry_at)
         if rejection.reason is Reason.BUDGET_SPENT:
             self._tell(events.BudgetRefused, target=candidate.live.name, detail=rejection.detail)
+        if rejection.reason is Reason.DISABLED:
+            self._off(candidate.live, rejection.detail, "disabled")
         after = None if rejection.retry_at is None else max(0.0, rejection.retry_at - self._now())
         error = REJECTED[rejection.reason](rejection.detail, candidate.live.name, after)
         if rejection.line is None:
@@ -451,14 +463,16 @@ class Call:
     def _pass_over(self, candidate: Candidate, reason: Reason, detail: str, retry_at: float | None) -> None:
         name, started = candidate.live.name, self._now() - self.began.mono
         self.trail.append(Step(name, str(reason), detail, None, started, 0.0, False, retry_at))
-        self._tell(events.PassedOver, target=name, reason=str(reason), detail=detail)
+        self.core.memory.steps.append((self.number, self.began.mono, self.trail[-1]))
+        if self.core.watched:
+            self._tell(events.PassedOver, target=name, reason=str(reason), detail=detail)
 
     def _failed(self, candidate: Candidate, failure: Failure) -> None:
         """What a failure means for this call; raises when it must not go on."""
         error = VERDICTS[failure.kind].error(failure, candidate.live.name, tuple(self.trail))
         candidate.kind = failure.kind
         if VERDICTS[failure.kind].disable is not None:
-            self._tell(events.TargetDisabled, target=candidate.live.name, detail=str(error))
+            self._off(candidate.live, str(error), str(failure.kind))
         if failure.kind is Kind.CONTENT_FILTER and not self.core.pass_filtered:
             raise error
         if self.shaper.committed:
@@ -470,6 +484,12 @@ class Call:
         if failure.kind is Kind.EMPTY and failure.partial is not None:
             self.empty = (candidate, failure.partial)
         self._rest_or_leave(candidate, failure, error)
+
+    def _off(self, live: Live, detail: str, reason: str) -> None:
+        """Say once that a target is switched off."""
+        if not live.off:
+            live.off = True
+            self._tell(events.TargetDisabled, target=live.name, detail=detail, reason=reason)
 
     def _rest_or_leave(self, candidate: Candidate, failure: Failure, error: FailoverError) -> None:
         if VERDICTS[failure.kind].adapt and self._adapts(candidate, failure):
@@ -540,6 +560,8 @@ class Call:
             resumed=tuple(self.authors),
             trail=tuple(self.trail),
         )
+        if response.capped:
+            self._tell(events.AnswerCapped, target=live.name, max_tokens=_cap(candidate))
         if self.digest is not None and self.core.cache is not None and _cacheable(response):
             self.core.cache.put(self.digest, live.identity, answer, self._now())
         return response
@@ -566,7 +588,10 @@ class Call:
             return None
         live = next(live for live in lives if live.identity == hit.identity)
         live.tally.cached += 1
-        self._tell(events.CacheHit, target=live.name)
+        step = Step(live.name, "cached", started=self._now() - self.began.mono, sent=False)
+        self.core.memory.steps.append((self.number, self.began.mono, step))
+        if self.core.watched:
+            self._tell(events.CacheHit, target=live.name)
         return self._free(hit.answer, live.name, live.model.provider.name, live.author)
 
     def _shared(self, response: Response) -> Response:
@@ -615,6 +640,30 @@ class Call:
     def _now(self) -> float:
         return self.core.now().mono
 
+    def _started(self, live: Live, lease: Lease) -> None:
+        if lease.ask.charges:
+            self._tell(events.BudgetReserved, target=live.name, amount=lease.ask.cost)
+        self._tell(events.AttemptStarted, target=live.name, probe=lease.probe, reserved=lease.ask.cost)
+
+    def _ended(self, step: Step, outcome: Outcome | None, lease: Lease) -> None:
+        answer = outcome.partial if isinstance(outcome, Failure) else outcome
+        if lease.ask.charges:
+            self._tell(events.BudgetSettled, target=step.target, reserved=lease.ask.cost, cost=step.cost_nano)
+        self._tell(
+            events.AttemptFinished,
+            target=step.target,
+            reason=step.reason,
+            duration=step.duration,
+            status=step.status,
+            first_content=step.first_content,
+            cost=step.cost_nano,
+            detail=step.detail,
+            usage=answer.usage if answer is not None else None,
+            model=answer.model if answer is not None else "",
+            response_id=answer.id if answer is not None else "",
+            finish_reason=answer.finish_reason if answer is not None else None,
+        )
+
     def _finished(self, response: Response | None, error: BaseException | None) -> None:
         usage = response.usage if response is not None else Usage()
         self._tell(
@@ -629,8 +678,7 @@ class Call:
         )
 
     def _tell(self, kind: type[events.Event], **facts: Any) -> None:
-        if self.core.emit is not None:
-            self.core.emit(kind(self._now(), self.number, **facts))
+        self.core.emit(kind(self._now(), self.number, **facts))
 
 
 def _reason(outcome: Outcome | None) -> tuple[str, Failure]:
@@ -638,6 +686,11 @@ def _reason(outcome: Outcome | None) -> tuple[str, Failure]:
     if isinstance(outcome, Failure):
         return str(outcome.kind), outcome
     return "abandoned" if outcome is None else "ok", NO_FAILURE
+
+
+def _cap(candidate: Candidate) -> int:
+    """The output cap that was sent."""
+    return candidate.request.max_tokens or 0 if candidate.request is not None else 0
 
 
 def _cacheable(response: Response) -> bool:

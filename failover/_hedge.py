@@ -86,7 +86,7 @@ def _backup(primary: Call) -> Call | None:
     if len(asked) == len(primary.core.lives) or not primary.core.store.allow_retry(primary.core.now()):
         return None
     backup = Call(primary.core, primary.request, primary.streamed)
-    backup.excluded = asked
+    backup.excluded, backup.hedges = asked, primary.number
     return backup
 
 

@@ -107,6 +107,7 @@ class Live:
     learned: dict[str, str | None] = field(default_factory=dict)
     load: Load = field(default_factory=Load)
     tally: Tally = field(default_factory=Tally)
+    off: bool = False  # as far as this process knows: what its events have said last
 
     @property
     def author(self) -> str:

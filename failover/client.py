@@ -6,19 +6,19 @@ All doors take the same options (see ``CallOptions``) and run the same flow; the
 
 from __future__ import annotations
 
-import logging
 import os
 import random
 import time
 import weakref
-from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from threading import Lock
 from typing import Any, Literal, Self, Unpack, cast, get_args
 
 import httpx
 
-from failover import _drive, _hedge, events
+from failover import _drive, _hedge, events, logs
 from failover._build import Builder, budgets_of, charges_of, clients_maker, targets_of
 from failover._flow import Call, Core
 from failover._http import Clients
@@ -31,12 +31,11 @@ from failover.cache.memory import MemoryCache
 from failover.dialects.providers import PROVIDERS
 from failover.errors import AllTargetsFailed, ConfigurationError, FailoverError, ProviderError
 from failover.facts import Facts
+from failover.history import CHANGES, History
 from failover.settings import Budget, Cache, CircuitBreaker, Hedge, Retry, Target, Timeouts
 from failover.store.base import BudgetState, Charge, Now, Store
 from failover.store.memory import MemoryStore
 from failover.types import NANO, CallOptions, Chunk, Request, Response, Result
-
-log = logging.getLogger("failover")
 
 OnStreamCut = Literal["raise", "resume"]
 OnContentFilter = Literal["raise", "next"]
@@ -132,7 +131,8 @@ class Failover:
         _positive("max_wait", max_wait)
         self.targets = targets_of(targets)
         self._hedge = hedge
-        self._listeners = tuple(listeners)
+        self._listeners: tuple[events.Listener, ...] = tuple(listeners)
+        self._subscribing = Lock()
         self._clients: list[Clients] = []
         weakref.finalize(self, _close, self._clients)
         budgets = budgets_of(budget)
@@ -169,7 +169,8 @@ class Failover:
             retry=retry,
             now=_now,
             random=random.random,
-            emit=self._emit if self._listeners else None,
+            emit=self._emit,
+            watched=bool(self._listeners),
             lazy_cache=strategy == "priority",
         )
 
@@ -285,6 +286,12 @@ class Failover:
         states = self._core.store.snapshot([live.gates for live in lives], (), now).targets
         return tuple(_status(live, state, now) for live, state in zip(lives, states, strict=True))
 
+    def history(self) -> History:
+        """What has happened lately, as plain data: attempts, states of targets, spending (see ``History``)."""
+        core, now = self._core, self._core.now()
+        states = core.store.snapshot([live.gates for live in core.lives], (), now).targets
+        return core.memory.recall(states, sum(live.tally.cost for live in core.lives), now)
+
     def enable(self, name: str) -> None:
         """Switch a disabled target on again and close its breaker."""
         live = next((live for live in self._core.lives if live.name == name), None)
@@ -292,6 +299,7 @@ class Failover:
             raise ConfigurationError(f"no target is called {name!r}; there are {', '.join(self._names)}")
         now = self._core.now()
         transition = self._core.store.enable(live.gates, now)
+        live.off = False
         self._emit(events.TargetEnabled(now.mono, 0, name))
         if transition is not None:
             self._emit(events.BreakerChanged(now.mono, 0, name, *transition))
@@ -305,15 +313,31 @@ class Failover:
 
     # -------------------------------------------------------------- events
 
+    def subscribe(self, listener: events.Listener) -> Callable[[], None]:
+        """Have ``listener`` told every event from now on; returns a function that ends it."""
+        self._set_listeners(lambda now: (*now, listener))
+
+        def unsubscribe() -> None:
+            self._set_listeners(lambda now: tuple(each for each in now if each is not listener))
+
+        return unsubscribe
+
+    def _set_listeners(self, change: Callable[[tuple[events.Listener, ...]], tuple[events.Listener, ...]]) -> None:
+        with self._subscribing:
+            self._listeners = change(self._listeners)
+            self._core.watched = bool(self._listeners)
+
     def _emit(self, event: events.Event) -> None:
+        if isinstance(event, CHANGES):
+            self._core.memory.changes.append(event)
+        logs.write(event)
         for listener in self._listeners:
             try:
                 listener(event)
             except Exception:
-                log.exception("a listener failed at %s", type(event).__name__)
+                logs.listener_failed(event)
 
     def _noted(self, target: str, notes: tuple[str, ...]) -> None:
-        log.info("%s: %s", target, "; ".join(notes))
         self._emit(events.RequestAdjusted(self._core.now().mono, 0, target, notes))
 
     # ------------------------------------------------------------- the end

@@ -1,13 +1,21 @@
 """What happened, as it happens: one frozen value per event, handed to listeners outside every lock.
 
-A listener is any function of one event.  One that raises harms nothing: its error is logged, the call goes on.
+A listener is any function of one event.  It is called where the thing happened, in the thread or task of the call, so
+it should be quick.  One that raises harms nothing: its error is logged, the call goes on.  No event holds a prompt, an
+answer or a key; ``detail`` is what a provider or a gate said about a failure.
+
 Times are monotonic seconds (``at``), durations seconds, money nano-dollars.
+
+Two sorts: the *routine* of a call that goes well is made only while somebody listens; everything else is rare, and
+is logged and remembered as well (see ``logs`` and ``history``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+
+from failover.types import Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,15 +26,24 @@ class Event:
     call: int
 
 
+# ---------------------------------------------------------- the routine
+
+
 @dataclass(frozen=True, slots=True)
 class CallStarted(Event):
+    """``hedges`` is the number of the call that this one is to overtake; 0: it is nobody's backup."""
+
     streamed: bool
     labels: Mapping[str, str] = field(default_factory=dict)
+    hedges: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class CallFinished(Event):
-    """``target`` is who answered, None when nobody did; ``error`` the exception's class name, None on success."""
+    """``target`` is who answered, None when nobody did; ``error`` the exception's class name, None on success.
+
+    ``cost`` is what all attempts of the call were charged.
+    """
 
     duration: float
     target: str | None = None
@@ -39,14 +56,27 @@ class CallFinished(Event):
 
 @dataclass(frozen=True, slots=True)
 class AttemptStarted(Event):
+    """``probe``: it decides whether an open circuit closes.  ``reserved``: its worst case, where a budget is kept."""
+
     target: str
     probe: bool
     reserved: int
 
 
 @dataclass(frozen=True, slots=True)
+class FirstContent(Event):
+    """A stream began to answer, ``seconds`` after it was admitted."""
+
+    target: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptFinished(Event):
-    """``reason`` is ``"ok"``, a ``Kind``, or ``"abandoned"``; ``cost`` what was charged."""
+    """``reason`` is ``"ok"``, a ``Kind``, or ``"abandoned"``; ``cost`` what was charged.
+
+    ``usage`` is what the provider reported; ``model``, ``response_id`` and ``finish_reason`` what its answer said.
+    """
 
     target: str
     reason: str
@@ -55,6 +85,10 @@ class AttemptFinished(Event):
     first_content: float | None = None
     cost: int = 0
     detail: str = ""
+    usage: Usage | None = None
+    model: str = ""
+    response_id: str = ""
+    finish_reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +98,33 @@ class PassedOver(Event):
     target: str
     reason: str
     detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CacheHit(Event):
+    """The response cache had the answer; it cost nothing."""
+
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetReserved(Event):
+    """The worst case of an attempt was set aside in every budget it falls under."""
+
+    target: str
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetSettled(Event):
+    """An attempt's reservation was given back, and its real cost charged."""
+
+    target: str
+    reserved: int
+    cost: int
+
+
+# ----------------------------------------------------------- of one call
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +146,19 @@ class FailedOver(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting(Event):
-    """The call stands in line for at most ``seconds``."""
+class StreamResumed(Event):
+    """A cut stream is continued by ``target``."""
 
-    seconds: float
+    source: str
+    target: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class CacheHit(Event):
-    target: str
+class Waiting(Event):
+    """The call stands in line for at most ``seconds``: for a rate limit, a place, or others' reservations."""
+
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +167,17 @@ class RequestAdjusted(Event):
 
     target: str
     notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerCapped(Event):
+    """An answer was cut at an output cap that failover had set, not the caller."""
+
+    target: str
+    max_tokens: int
+
+
+# ------------------------------------------------------ of target and gate
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +195,20 @@ class BreakerChanged(Event):
 
 @dataclass(frozen=True, slots=True)
 class TargetDisabled(Event):
+    """A target is switched off.
+
+    ``reason`` is the ``Kind`` that did it; ``"disabled"`` where a target with the same key, or another process, did.
+    """
+
     target: str
     detail: str
+    reason: str = "disabled"
 
 
 @dataclass(frozen=True, slots=True)
 class TargetEnabled(Event):
+    """A target that was switched off is asked again."""
+
     target: str
 
 
@@ -146,12 +230,19 @@ class CostAboveReservation(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class StreamResumed(Event):
-    """A cut stream is continued by ``target``."""
+class StoreLost(Event):
+    """The shared store does not answer: hard budgets refuse, breakers and limiters carry on in this process alone."""
 
-    source: str
-    target: str
-    reason: str
+    store: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoreBack(Event):
+    """The shared store answers again, after ``seconds``."""
+
+    store: str
+    seconds: float
 
 
 Listener = Callable[[Event], None]

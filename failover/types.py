@@ -409,8 +409,9 @@ class Chunk:
 class Step:
     """One line of a trail: an attempt that was sent, or a target that was passed over.
 
-    ``reason`` is a ``Kind`` value, a rejection's reason, or ``"ok"``.  ``started`` and ``duration`` are
-    seconds since the call began; ``sent`` is False for targets that were passed over.
+    ``reason`` is a ``Kind`` value, a rejection's reason, ``"abandoned"`` or ``"ok"``.  ``started`` is seconds since
+    the call began, ``duration`` the attempt's own, ``first_content`` those until a stream began to answer; ``sent`` is
+    False for targets that were passed over.  ``cost`` is in US dollars, ``cost_nano`` / 1e9.
     """
 
     target: str
@@ -421,6 +422,12 @@ class Step:
     duration: float = 0.0
     sent: bool = True
     retry_at: float | None = None
+    first_content: float | None = None
+    cost_nano: int = 0
+
+    @property
+    def cost(self) -> Decimal:
+        return Decimal(self.cost_nano) / NANO
 
     def __str__(self) -> str:
         status = f" (HTTP {self.status})" if self.status else ""

@@ -381,6 +381,18 @@ def test_a_listener_that_raises_harms_nothing(here: Here, caplog: pytest.LogCapt
     assert "a listener failed" in caplog.text
 
 
+def test_a_listener_comes_and_goes_while_calls_are_made(here: Here) -> None:
+    heard: list[str] = []
+    with Failover([here()], response_cache=False) as guard:
+        guard.complete("not heard")
+        unsubscribe = guard.subscribe(lambda event: heard.append(type(event).__name__))
+        guard.complete("heard")
+        unsubscribe()
+        unsubscribe()  # once more does nothing
+        guard.complete("not heard either")
+    assert heard == ["CallStarted", "AttemptStarted", "AttemptFinished", "CallFinished"]
+
+
 def test_a_copy_is_the_same_orchestrator_and_a_pickle_carries_configuration_only(here: Here) -> None:
     import copy
     import pickle

@@ -6,7 +6,7 @@ need is itself an error).
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from datetime import date
 from decimal import Decimal
 from typing import assert_type
@@ -23,6 +23,7 @@ from failover import (
     Failover,
     FailoverError,
     Failure,
+    History,
     Hours,
     JsonFormat,
     Kind,
@@ -46,6 +47,7 @@ from failover import (
     ToolResult,
     Usage,
 )
+from failover.history import Span
 
 # ---------------------------------------------------------------- settings
 
@@ -76,6 +78,9 @@ assert_type(guard.try_complete("hi", labels={"user": "alice"}, prefer=["local"],
 assert_type(guard.send(Request((Message("user", "hi"),))), Response)
 assert_type(guard.budget, BudgetStatus | None)
 assert_type(guard.status(), tuple[TargetStatus, ...])
+assert_type(guard.history(), History)
+assert_type(guard.history().lanes, Mapping[str, tuple[Span, ...]])
+assert_type(guard.subscribe(print), Callable[[], None])
 guard.complete("hi", temprature=0.5)  # type: ignore[call-arg]
 guard.complete(5)  # type: ignore[arg-type]
 
