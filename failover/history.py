@@ -136,9 +136,9 @@ def _attempted(noted: Noted, shift: float) -> Attempted:
 
 
 def _lane(target: TargetState, changes: Iterable[tuple[float, Event]], since: float, until: float) -> Iterator[Span]:
-    """Its states one after another, equal neighbours as one."""
+    """Its states one after another: of several at one moment the last, equal neighbours as one."""
     mine = [(at, event) for at, event in changes if getattr(event, "target", "") == target.target]
-    (start, state), *later = _states(target, mine, since)
+    (start, state), *later = dict(_states(target, mine, since)).items()
     for at, new in later:
         if new != state:
             yield Span(start, at, state)
