@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
@@ -28,8 +27,6 @@ from failover.errors import ConfigurationError
 from failover.facts import Facts, facts_for
 from failover.settings import Budget, CircuitBreaker, Target, Timeouts
 from failover.store.base import Charge, Gates
-
-_SALT = secrets.token_bytes(16)
 
 
 def targets_of(given: Iterable[object]) -> tuple[Target, ...]:
@@ -90,12 +87,14 @@ class Builder:
         budgeted: bool,
         clients: Callable[[], Clients],
         noted: Callable[[str, tuple[str, ...]], None],
+        salt: bytes,
     ) -> None:
         self._breaker = breaker
         self._timeouts = timeouts
         self._budgeted = budgeted
         self._clients = clients
         self._noted = noted
+        self._salt = salt
 
     def live(self, index: int, target: Target) -> Live:
         provider, model_id = _resolve(target)
@@ -127,7 +126,7 @@ class Builder:
     def _connect(self, live: Live, provider: Provider) -> None:
         target = live.config
         key = _key(target, provider)
-        live.gates = replace(live.gates, credential=_fingerprint(provider, key))
+        live.gates = replace(live.gates, credential=_fingerprint(provider, key, self._salt))
         header, form = provider.auth
         url = _url(target, provider)
         gateway = bool(provider.base_url) and url != provider.base_url.rstrip("/")
@@ -216,10 +215,10 @@ def _revealed(key: str | SecretStr) -> str:
     return key.get_secret_value() if isinstance(key, SecretStr) else key
 
 
-def _fingerprint(provider: Provider, key: Callable[[], str] | None) -> str:
-    """Names a credential without revealing it: a keyed hash, salted anew in every process."""
+def _fingerprint(provider: Provider, key: Callable[[], str] | None, salt: bytes) -> str:
+    """Names a credential without revealing it: a keyed hash, salted alike by all who share a store."""
     secret = key() if key is not None else ""
-    return f"{provider.name}#{hashlib.blake2b(secret.encode(), digest_size=8, key=_SALT).hexdigest()}"
+    return f"{provider.name}#{hashlib.blake2b(secret.encode(), digest_size=8, key=salt).hexdigest()}"
 
 
 def _no_price(target: Target, model: Model) -> str:

@@ -3,6 +3,8 @@
 A driver does what a flow asks for and sends back what happened; it decides nothing.  This is the only code that
 sleeps.  Whatever ends a call early (``CancelledError``, ``GeneratorExit``, ``KeyboardInterrupt``, an error in the
 consumer's own code) is thrown into the flow, which gives back what it holds and lets it pass through untouched.
+``GeneratorExit`` goes in as ``Closed``: thrown as it is, it would close the generators a flow delegates to, and one
+that is being closed cannot ask for anything more.
 """
 
 from __future__ import annotations
@@ -12,12 +14,19 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Generator
 from contextlib import aclosing, closing
-from typing import cast
+from typing import Any, TypeVar, cast
 
 from failover._flow import CONTINUE, FIRST_CONTENT, Attempt, Command, Event, Flow, Sleep, Wait
 from failover._shaper import Shaper, chunks_of
-from failover.store.base import Ticket
+from failover.store.base import Io, Ticket
 from failover.types import Chunk, Outcome, Response
+
+T = TypeVar("T")
+
+
+class Closed(BaseException):
+    """The caller has closed its stream, or dropped its coroutine."""
+
 
 # ------------------------------------------------------------------- whole
 
@@ -44,26 +53,34 @@ async def acomplete(flow: Flow) -> Response:
         while True:
             try:
                 event = await _aperform(command)
+            except GeneratorExit:  # there is no loop any more to await anything on
+                command = flow.throw(Closed())
+                while True:
+                    command = flow.send(_perform(command))
             except BaseException as error:
                 command = flow.throw(error)
             else:
                 command = flow.send(event)
     except StopIteration as done:
         return cast(Response, done.value)
+    except Closed:
+        raise GeneratorExit from None
+
+
+def _thrown(flow: Flow, error: BaseException) -> Command:
+    return flow.throw(Closed() if isinstance(error, GeneratorExit) else error)
 
 
 def _perform(command: Command) -> Event:
     if isinstance(command, Attempt):
         return command.live.attempter.attempt(command.job)
-    _rest(command)
-    return None
+    return _rest(command)
 
 
 async def _aperform(command: Command) -> Event:
     if isinstance(command, Attempt):
         return await command.live.attempter.aattempt(command.job)
-    await _arest(command)
-    return None
+    return await _arest(command)
 
 
 # ---------------------------------------------------------------- streamed
@@ -77,17 +94,18 @@ def stream(flow: Flow, shaper: Shaper) -> Generator[Chunk, None, None]:
             try:
                 event = yield from _relay(flow, command)
             except BaseException as error:
-                command = flow.throw(error)
+                command = _thrown(flow, error)
             else:
                 command = flow.send(event)
     except StopIteration as done:
         yield from _ending(done.value, shaper)
+    except Closed:
+        raise GeneratorExit from None
 
 
 def _relay(flow: Flow, command: Command) -> Generator[Chunk, None, Event]:
     if not isinstance(command, Attempt):
-        _rest(command)
-        return None
+        return _rest(command)
     feed, started = command.shaper.feed, False
     with closing(command.live.attempter.stream(command.job)) as items:
         for item in items:
@@ -99,6 +117,15 @@ def _relay(flow: Flow, command: Command) -> Generator[Chunk, None, Event]:
             if (ready := feed(item)) is not None:
                 yield ready
     raise AssertionError("an attempter ended its stream without an outcome")
+
+
+def _began(flow: Flow) -> bool:
+    """Tell the flow that content has come."""
+    answer = flow.send(FIRST_CONTENT)
+    while isinstance(answer, Io):
+        answer = flow.send(answer.do())
+    assert answer is CONTINUE
+    return True
 
 
 async def astream(flow: Flow, shaper: Shaper) -> AsyncGenerator[Chunk, None]:
@@ -116,14 +143,16 @@ async def astream(flow: Flow, shaper: Shaper) -> AsyncGenerator[Chunk, None]:
                             else:
                                 event = item
                 else:
-                    await _arest(command)
+                    event = await _arest(command)
             except BaseException as error:
-                command = flow.throw(error)
+                command = _thrown(flow, error)
             else:
                 command = flow.send(event)
     except StopIteration as done:
         for chunk in _ending(done.value, shaper):
             yield chunk
+    except Closed:
+        raise GeneratorExit from None
 
 
 async def _arelay(flow: Flow, attempt: Attempt) -> AsyncGenerator[Chunk | Outcome, None]:
@@ -136,15 +165,17 @@ async def _arelay(flow: Flow, attempt: Attempt) -> AsyncGenerator[Chunk | Outcom
                     yield rest
                 yield item
                 return
-            started = started or _began(flow)
+            started = started or await _abegan(flow)
             if (ready := feed(item)) is not None:
                 yield ready
     raise AssertionError("an attempter ended its stream without an outcome")
 
 
-def _began(flow: Flow) -> bool:
+async def _abegan(flow: Flow) -> bool:
     """Tell the flow that content has come."""
     answer = flow.send(FIRST_CONTENT)
+    while isinstance(answer, Io):
+        answer = flow.send(await finish(answer))
     assert answer is CONTINUE
     return True
 
@@ -156,27 +187,48 @@ def _ending(response: Response, shaper: Shaper) -> Generator[Chunk, None, None]:
     yield Chunk(response=response)
 
 
-# ----------------------------------------------------------------- waiting
+# ---------------------------------------------------- waiting, and the stores
 
 
-def _rest(command: Command) -> None:
+def _rest(command: Command) -> Any:
     match command:
+        case Io():
+            return command.do()
         case Sleep(seconds=seconds):
-            time.sleep(seconds)
+            return time.sleep(seconds)
         case Wait(ticket=ticket, seconds=seconds):
-            _stand(ticket, seconds)
-        case _:
-            raise AssertionError(command)
+            return _stand(ticket, seconds)
+    raise AssertionError(command)
 
 
-async def _arest(command: Command) -> None:
+async def _arest(command: Command) -> Any:
     match command:
+        case Io():
+            return await finish(command)
         case Sleep(seconds=seconds):
-            await asyncio.sleep(seconds)
+            return await asyncio.sleep(seconds)
         case Wait(ticket=ticket, seconds=seconds):
-            await _astand(ticket, seconds)
-        case _:
-            raise AssertionError(command)
+            return await _astand(ticket, seconds)
+    raise AssertionError(command)
+
+
+async def finish(io: Io[T]) -> T:
+    """Do what a store has yet to do.  What has begun is finished; a cancellation meanwhile is raised afterwards.
+
+    So a lease is never half given back.  A store answers or gives up within its own timeout.
+    """
+    doing = asyncio.ensure_future(io.ado())
+    cancelled: asyncio.CancelledError | None = None
+    while not doing.done():
+        try:
+            await asyncio.wait((doing,))
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        if not doing.cancelled():
+            doing.exception()  # looked at, so that nobody complains of it
+        raise cancelled
+    return doing.result()
 
 
 def _stand(ticket: Ticket, seconds: float) -> None:

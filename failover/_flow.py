@@ -5,6 +5,7 @@
     Attempt   make one attempt        ◄── FIRST_CONTENT (streams only, answered by CONTINUE), then the Outcome
     Sleep     let time pass           ◄── None
     Wait      until woken or late     ◄── None
+    Io        reach a store or cache  ◄── its answer (only of stores outside this process; theirs come at once)
 
 and it returns the ``Response`` or raises a ``FailoverError``.  Drivers end it early with ``throw``, never ``close``:
 every lease is settled in a ``finally``.  All it knows of time is the ``now`` it is given, so the same code serves
@@ -22,7 +23,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import count
 from math import inf
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from failover import events
 from failover._ledger import Ledger, Weight
@@ -33,7 +34,6 @@ from failover._shaper import Shaper
 from failover.attempter import Job
 from failover.cache.flight import Flight, Flights, Key
 from failover.cache.key import digest
-from failover.cache.memory import ResponseCache
 from failover.dialects.params import adapt
 from failover.errors import (
     AllTargetsFailed,
@@ -52,7 +52,7 @@ from failover.failures import VERDICTS, may_retry
 from failover.history import Memory
 from failover.rules.retry import backoff
 from failover.settings import Retry
-from failover.store.base import Ask, Lease, Now, Reason, Rejection, Store, Transition
+from failover.store.base import Ask, Hit, Io, Lease, Now, Reason, Rejection, ResponseCache, Store, Transition
 from failover.types import Answer, Failure, Kind, Outcome, Request, Response, Step, Usage
 
 
@@ -122,9 +122,12 @@ class Signal:
 FIRST_CONTENT: Final = Signal("FIRST_CONTENT")
 CONTINUE: Final = Signal("CONTINUE")
 
-Command = Attempt | Sleep | Wait | Signal
-Event = Outcome | Signal | None
+T = TypeVar("T")
+Command = Attempt | Sleep | Wait | Signal | Io[Any]
+Event = Any
+"""An ``Outcome``, a ``Signal``, the answer of an ``Io``, or None."""
 Flow = Generator[Command, Event, Response]
+Steps = Generator[Command, Event, T]
 
 
 # ------------------------------------------------------------ candidates
@@ -225,7 +228,7 @@ class Call:
         self.digest = digest(self.request, self.core.namespace)
         if self.excluded:
             return (yield from self._serve())  # a hedge must not follow the very call that it is to overtake
-        if hit := self._stored():
+        if hit := (yield from self._stored()):
             return hit
         return (yield from self._together((self.digest, self.request.prefer)))
 
@@ -238,7 +241,7 @@ class Call:
                 yield from self._follow(flight)
                 if flight.response is not None:
                     return self._shared(flight.response)
-                if hit := self._stored():  # by a hedge that overtook the leader
+                if hit := (yield from self._stored()):  # by a hedge that overtook the leader
                     return hit
             response = yield from self._serve()
             if flight.leader is self.ticket:
@@ -247,7 +250,7 @@ class Call:
         finally:
             flights.leave(flight, self.ticket)
 
-    def _follow(self, flight: Flight) -> Generator[Command, Event, None]:
+    def _follow(self, flight: Flight) -> Steps[None]:
         """Until the flight has landed or is ours, or its leader takes longer than a stream may pause."""
         patience = self.core.lives[0].timeouts.between_content if flight.streamed else inf
         until = min(self.deadline, self._now() + patience)
@@ -268,13 +271,13 @@ class Call:
                     return self._respond(*self.empty)
                 yield from self._pause()
                 continue
-            if self.lazy and (hit := self._cached((candidate.live,))):
+            if self.lazy and (hit := (yield from self._cached((candidate.live,)))):
                 return hit
             outcome = yield from self._ask(candidate)
             if isinstance(outcome, Answer):
                 return self._respond(candidate, outcome)
             if outcome is not None:
-                self._failed(candidate, outcome)
+                yield from self._failed(candidate, outcome)
 
     # --------------------------------------------------------- candidates
 
@@ -315,7 +318,7 @@ class Call:
             return ""
         return f"its window is not known to be larger than {self.larger_than} tokens"
 
-    def _pause(self) -> Generator[Command, Event, None]:
+    def _pause(self) -> Steps[None]:
         """Nobody is ready: wait for the earliest, in every line that moves, or end the call."""
         now = self._now()
         waiting = [each for each in self.tried if not each.out]
@@ -354,7 +357,7 @@ class Call:
 
     # ----------------------------------------------------------- attempts
 
-    def _ask(self, candidate: Candidate) -> Generator[Command, Event, Outcome | None]:
+    def _ask(self, candidate: Candidate) -> Steps[Outcome | None]:
         """Admit, attempt, settle.  None: a gate said no."""
         live, now = candidate.live, self.core.now()
         request = self._prepared(candidate)
@@ -362,13 +365,26 @@ class Call:
         weight = self.weight.of(request)
         ask = self.core.ledger.ask(request, live, weight, left + GRACE, self.ticket)
         admitted = self.core.store.admit(ask, now) if isinstance(ask, Ask) else ask
+        if isinstance(admitted, Io):
+            admitted = yield from self._fetched(admitted)
         if isinstance(admitted, Rejection):
             self._rejected(candidate, admitted)
             return None
         if live.off:
             live.off = False
             self._tell(events.TargetEnabled, target=live.name)
-        return (yield from self._attempt(live, admitted, weight, Job(request, live.timeouts, left)))
+        return (yield from self._attempt(candidate, admitted, weight, Job(request, live.timeouts, left)))
+
+    def _fetched(self, io: Io[T]) -> Steps[T]:
+        """The answer of a store; one that does not arrive leaves nothing behind."""
+        try:
+            answer: T = yield io
+        except BaseException:
+            back = io.undo() if io.undo is not None else None
+            if back is not None:
+                yield back
+            raise
+        return answer
 
     def _moved(self, live: Live) -> None:
         """Say that the call goes on at another target than its last attempt's."""
@@ -384,7 +400,8 @@ class Call:
         candidate.capped = stated.max_tokens is None and request.max_tokens is not None
         return continuation(request, self.shaper.said, live.model) if self.authors else request
 
-    def _attempt(self, live: Live, lease: Lease, weight: Weight, job: Job) -> Generator[Command, Event, Outcome]:
+    def _attempt(self, candidate: Candidate, lease: Lease, weight: Weight, job: Job) -> Steps[Outcome]:
+        live = candidate.live
         outcome: Outcome | None = None
         first: float | None = None
         live.load.in_flight += 1
@@ -400,17 +417,23 @@ class Call:
             if event is FIRST_CONTENT:
                 now = self.core.now()
                 first = now.mono - lease.admitted.mono
-                transition = self.core.store.first_content(lease, now)
+                told = self.core.store.first_content(lease, now)
+                transition = (yield told) if isinstance(told, Io) else told
                 if transition is not None:
                     self._turned(live, transition)
                 if self.core.watched:
                     self._tell(events.FirstContent, target=live.name, seconds=first)
                 event = yield CONTINUE
             outcome = self._judged(event)
+            if self.digest is not None and isinstance(outcome, Answer):
+                self._keep(candidate, outcome)
             return outcome
         finally:
             live.load.in_flight -= 1
-            self._settle(live, lease, weight, outcome, first)
+            given_back = self._settle(live, lease, weight, outcome, first)
+            transition = (yield given_back) if isinstance(given_back, Io) else given_back
+            if transition is not None:
+                self._turned(live, transition)
 
     def _judged(self, event: Event) -> Outcome:
         """A filtered answer is a typed failure; everything else stands."""
@@ -419,10 +442,12 @@ class Call:
             return Failure(Kind.CONTENT_FILTER, "the provider filtered the answer", 200, partial=event)
         return event
 
-    def _settle(self, live: Live, lease: Lease, weight: Weight, outcome: Outcome | None, first: float | None) -> None:
+    def _settle(
+        self, live: Live, lease: Lease, weight: Weight, outcome: Outcome | None, first: float | None
+    ) -> Transition | Io[Transition | None] | None:
         now = self.core.now()
         left = None if first is None else self.shaper.made
-        cost, transition = self.core.ledger.settle(live, lease, weight, outcome, first, left, now)
+        cost, given_back = self.core.ledger.settle(live, lease, weight, outcome, first, left, now)
         self.spent += cost
         duration = now.mono - lease.admitted.mono
         if isinstance(outcome, Answer):
@@ -435,10 +460,9 @@ class Call:
         self.core.memory.steps.append((self.number, self.began.mono, step))
         if self.core.watched:
             self._ended(step, outcome, lease)
-        if transition is not None:
-            self._turned(live, transition)
         if lease.ask.charges and cost > lease.ask.cost:
             self._tell(events.CostAboveReservation, target=live.name, reserved=lease.ask.cost, cost=cost)
+        return given_back
 
     def _turned(self, live: Live, transition: Transition) -> None:
         old, new, cause = transition
@@ -467,7 +491,7 @@ class Call:
         if self.core.watched:
             self._tell(events.PassedOver, target=name, reason=str(reason), detail=detail)
 
-    def _failed(self, candidate: Candidate, failure: Failure) -> None:
+    def _failed(self, candidate: Candidate, failure: Failure) -> Steps[None]:
         """What a failure means for this call; raises when it must not go on."""
         error = VERDICTS[failure.kind].error(failure, candidate.live.name, tuple(self.trail))
         candidate.kind = failure.kind
@@ -483,7 +507,7 @@ class Call:
             self._only_larger(candidate.live)
         if failure.kind is Kind.EMPTY and failure.partial is not None:
             self.empty = (candidate, failure.partial)
-        self._rest_or_leave(candidate, failure, error)
+        yield from self._rest_or_leave(candidate, failure, error)
 
     def _off(self, live: Live, detail: str, reason: str) -> None:
         """Say once that a target is switched off."""
@@ -491,11 +515,11 @@ class Call:
             live.off = True
             self._tell(events.TargetDisabled, target=live.name, detail=detail, reason=reason)
 
-    def _rest_or_leave(self, candidate: Candidate, failure: Failure, error: FailoverError) -> None:
+    def _rest_or_leave(self, candidate: Candidate, failure: Failure, error: FailoverError) -> Steps[None]:
         if VERDICTS[failure.kind].adapt and self._adapts(candidate, failure):
             candidate.rest(error, 0.0)
             self.again = candidate
-        elif may_retry(failure) and self._has_retries(candidate, failure):
+        elif may_retry(failure) and (yield from self._has_retries(candidate, failure)):
             candidate.retries += 1
             delay = backoff(self.core.retry, candidate.retries, failure.retry_after, self.core.random)
             candidate.rest(error, self._now() + delay)
@@ -503,12 +527,13 @@ class Call:
         else:
             candidate.leave(error)
 
-    def _has_retries(self, candidate: Candidate, failure: Failure) -> bool:
+    def _has_retries(self, candidate: Candidate, failure: Failure) -> Steps[bool]:
         retry = self.core.retry
         allowed = retry.attempts if self.request.max_retries is None else self.request.max_retries
         if candidate.retries >= allowed or (failure.retry_after or 0.0) > retry.max_retry_after:
             return False
-        return self.core.store.allow_retry(self.core.now())
+        allows = self.core.store.allow_retry(self.core.now())
+        return (yield from self._fetched(allows)) if isinstance(allows, Io) else allows
 
     def _adapts(self, candidate: Candidate, failure: Failure) -> bool:
         """Learn which parameter this model refuses, and ask it once more without."""
@@ -541,7 +566,7 @@ class Call:
         self.shaper.continues()
 
     def _respond(self, candidate: Candidate, answer: Answer) -> Response:
-        """The answer is good: keep it in the cache, and say who gave it and what it took."""
+        """The answer is good: say who gave it and what it took."""
         live = candidate.live
         if self.interrupted is not None:
             answer = self._joined(answer)
@@ -556,15 +581,19 @@ class Call:
             cost_nano=self.spent,
             cost_estimated=usage is None or usage.estimated,
             latency=self._now() - self.began.mono,
-            capped=candidate.capped and answer.finish_reason == "length",
+            capped=_capped(candidate, answer),
             resumed=tuple(self.authors),
             trail=tuple(self.trail),
         )
         if response.capped:
             self._tell(events.AnswerCapped, target=live.name, max_tokens=_cap(candidate))
-        if self.digest is not None and self.core.cache is not None and _cacheable(response):
-            self.core.cache.put(self.digest, live.identity, answer, self._now())
         return response
+
+    def _keep(self, candidate: Candidate, answer: Answer) -> None:
+        """Store a whole answer of one author; before the settlement, with which it may travel."""
+        cache, whole = self.core.cache, self.interrupted is None and not _capped(candidate, answer)
+        if cache is not None and self.digest is not None and whole and _cacheable(answer):
+            cache.put(self.digest, candidate.live.identity, answer, self.core.now())
 
     def _joined(self, answer: Answer) -> Answer:
         """One answer of several authors; raises if the last one did not go on where the first broke off."""
@@ -575,15 +604,16 @@ class Call:
 
     # ---------------------------------------------------------------- ends
 
-    def _stored(self) -> Response | None:
+    def _stored(self) -> Steps[Response | None]:
         """A stored answer, whoever gave it; None where the order of targets decides whose it may be."""
-        return None if self.lazy else self._cached(self.core.lives)
+        return None if self.lazy else (yield from self._cached(self.core.lives))
 
-    def _cached(self, lives: tuple[Live, ...]) -> Response | None:
+    def _cached(self, lives: tuple[Live, ...]) -> Steps[Response | None]:
         """A stored answer of one of these, as a response that costs nothing."""
         if self.core.cache is None or self.digest is None:
             return None
-        hit = self.core.cache.get(self.digest, (live.identity for live in lives), self._now())
+        found = self.core.cache.get(self.digest, (live.identity for live in lives), self.core.now())
+        hit: Hit | None = (yield found) if isinstance(found, Io) else found
         if hit is None:
             return None
         live = next(live for live in lives if live.identity == hit.identity)
@@ -693,11 +723,14 @@ def _cap(candidate: Candidate) -> int:
     return candidate.request.max_tokens or 0 if candidate.request is not None else 0
 
 
-def _cacheable(response: Response) -> bool:
-    """Whole answers of one author that were not cut by a cap of ours, and have something in them."""
-    answer = response.answer
-    said = answer.message.text or answer.message.tool_calls
-    return bool(said) and not response.capped and not response.resumed and answer.finish_reason in CACHED
+def _capped(candidate: Candidate, answer: Answer) -> bool:
+    """Cut at a cap that we, not the caller, had set."""
+    return candidate.capped and answer.finish_reason == "length"
+
+
+def _cacheable(answer: Answer) -> bool:
+    """It has something in it, and ended as it should."""
+    return bool(answer.message.text or answer.message.tool_calls) and answer.finish_reason in CACHED
 
 
 CACHED = frozenset(("stop", "tool_calls", "length"))

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from failover import _drive
 from failover._flow import Call
 from failover.settings import Hedge
+from failover.store.base import Io
 from failover.types import Chunk, Response
 
 T = TypeVar("T")
@@ -25,8 +26,8 @@ async def complete(primary: Call, hedge: Hedge) -> Response:
     """``acomplete`` with a backup."""
     calls: dict[Task[Response], Call] = {_task(_drive.acomplete(primary.run())): primary}
 
-    def second() -> Task[Response] | None:
-        backup = _backup(primary)
+    async def second() -> Task[Response] | None:
+        backup = await _backup(primary)
         if backup is None:
             return None
         task = _task(_drive.acomplete(backup.run()))
@@ -51,8 +52,8 @@ async def stream(primary: Call, hedge: Hedge) -> AsyncGenerator[Chunk, None]:
         streams[task] = (call, chunks)
         return task
 
-    def second() -> Task[Chunk] | None:
-        backup = _backup(primary)
+    async def second() -> Task[Chunk] | None:
+        backup = await _backup(primary)
         return None if backup is None else start(backup)
 
     try:
@@ -70,7 +71,7 @@ async def stream(primary: Call, hedge: Hedge) -> AsyncGenerator[Chunk, None]:
 async def _race(first: Task[T], second: Any, primary: Call, hedge: Hedge) -> Task[T]:
     """The task that won: the first to succeed, else the first one."""
     done, _ = await asyncio.wait({first}, timeout=primary.core.pace.late_after(hedge))
-    backup: Task[T] | None = None if done else second()
+    backup: Task[T] | None = None if done else await second()
     pending = {first} if backup is None else {first, backup}
     while pending:
         done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
@@ -80,10 +81,13 @@ async def _race(first: Task[T], second: Any, primary: Call, hedge: Hedge) -> Tas
     return first
 
 
-def _backup(primary: Call) -> Call | None:
+async def _backup(primary: Call) -> Call | None:
     """A call to the targets that the first has not asked; None where there is none or no budget for it."""
     asked = frozenset(candidate.live.index for candidate in primary.tried)
-    if len(asked) == len(primary.core.lives) or not primary.core.store.allow_retry(primary.core.now()):
+    if len(asked) == len(primary.core.lives):
+        return None
+    allows = primary.core.store.allow_retry(primary.core.now())
+    if not (await _drive.finish(allows) if isinstance(allows, Io) else allows):
         return None
     backup = Call(primary.core, primary.request, primary.streamed)
     backup.excluded, backup.hedges = asked, primary.number

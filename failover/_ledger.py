@@ -15,7 +15,7 @@ from failover import prices, tokens
 from failover._live import Live
 from failover.failures import VERDICTS, Verdict
 from failover.settings import Budget, Price
-from failover.store.base import Ask, Charge, Lease, Now, Reason, Rejection, Settlement, Store, Ticket, Transition
+from failover.store.base import Ask, Charge, Io, Lease, Now, Reason, Rejection, Settlement, Store, Ticket, Transition
 from failover.types import Answer, Failure, Kind, Outcome, Request, Usage
 
 DEFAULT_CAP = 4_000
@@ -205,20 +205,20 @@ class Ledger:
         first: float | None,
         left: int | None,
         now: Now,
-    ) -> tuple[int, Transition | None]:
-        """Give the lease back with what is known; returns nano-dollars charged, and how the breaker turned.
+    ) -> tuple[int, Transition | Io[Transition | None] | None]:
+        """Give the lease back with what is known; returns nano-dollars charged, and what the store answered.
 
         first: seconds to the first content, if there was any; left: bytes that had come of an attempt that was given
         up, None if unknown.
         """
         if outcome is None:
-            cost, turned = self._upper(live, lease, weight, left), None
-            self._store.abandon(lease, cost, now)
+            cost = self._upper(live, lease, weight, left)
+            answer: Any = self._store.abandon(lease, cost, now)
         else:
             cost = self._cost(live, lease, weight, outcome)
-            turned = self._store.settle(lease, _settlement(lease, outcome, first, cost, now), now)
+            answer = self._store.settle(lease, _settlement(lease, outcome, first, cost, now), now)
         self._record(live, lease, outcome, first, cost, now)
-        return cost, turned
+        return cost, answer
 
     def _cost(self, live: Live, lease: Lease, weight: Weight, outcome: Outcome) -> int:
         usage = usage_of(outcome)

@@ -33,8 +33,8 @@ from failover.errors import AllTargetsFailed, ConfigurationError, FailoverError,
 from failover.facts import Facts
 from failover.history import CHANGES, History
 from failover.settings import Budget, Cache, CircuitBreaker, Hedge, Retry, Target, Timeouts
-from failover.store.base import BudgetState, Charge, Now, Store
-from failover.store.memory import MemoryStore
+from failover.store.base import BudgetState, Charge, Now, Store, wait_for
+from failover.store.choice import open_store
 from failover.types import NANO, CallOptions, Chunk, Request, Response, Result
 
 OnStreamCut = Literal["raise", "resume"]
@@ -92,7 +92,8 @@ class Failover:
     response_cache: True (default: 1000 entries, one hour), False, or a ``Cache``.  Switch it off for sampling.
     breaker, retry, timeouts: defaults for every target.
     deadline: seconds a whole call may take (default 600); max_wait: seconds it may wait for limits (default 60).
-    store: where the gates' state lives: ``"memory"`` (default) or a ``Store``.
+    store: where the gates' state lives: ``"memory"`` (default), ``"sqlite:///path.db"``, ``"redis://host:port/0"``,
+        or a ``Store``.
     on_stream_cut: ``"raise"`` (default) or ``"resume"`` by another target.
     on_content_filter: ``"raise"`` (default) or ``"next"`` target.
     hedge: a second attempt elsewhere when the first is late (see ``Hedge``); only the async doors can.
@@ -114,7 +115,7 @@ class Failover:
         timeouts: Timeouts | None = None,
         deadline: float = 600.0,
         max_wait: float = 60.0,
-        store: Literal["memory"] | Store = "memory",
+        store: str | Store = "memory",
         on_stream_cut: OnStreamCut = "raise",
         on_content_filter: OnContentFilter = "raise",
         hedge: Hedge | None = None,
@@ -137,11 +138,14 @@ class Failover:
         weakref.finalize(self, _close, self._clients)
         budgets = budgets_of(budget)
         maker = clients_maker(client, async_client, http2, self._clients)
-        builder = Builder(breaker or CircuitBreaker(), timeouts or Timeouts(), bool(budgets), maker, self._noted)
+        rules = retry or Retry()
+        shared = open_store(store, rules, random.random) if isinstance(store, str) else store
+        builder = Builder(
+            breaker or CircuitBreaker(), timeouts or Timeouts(), bool(budgets), maker, self._noted, shared.salt()
+        )
         lives = tuple(builder.live(index, target) for index, target in enumerate(self.targets))
         self._charges = charges_of(budgets, "all")
-        rules = retry or Retry()
-        self._core = self._assemble(lives, budgets, strategy, response_cache, rules, _store(store, rules))
+        self._core = self._assemble(lives, budgets, strategy, response_cache, rules, shared)
         self._core.deadline, self._core.max_wait = deadline, max_wait
         self._core.resume = on_stream_cut == "resume"
         self._core.pass_filtered = on_content_filter == "next"
@@ -163,7 +167,7 @@ class Failover:
             router=Router(lives, strategy, random.random, ledger.estimates),
             store=store,
             ledger=ledger,
-            cache=MemoryCache(cache) if cache else None,
+            cache=(store.shared_cache(cache) or MemoryCache(cache)) if cache else None,
             namespace=cache.namespace if cache else "",
             flights=Flights(),
             retry=retry,
@@ -283,13 +287,13 @@ class Failover:
     def status(self) -> tuple[TargetStatus, ...]:
         """Every target's state and figures, in order, as plain data."""
         lives, now = self._core.lives, self._core.now()
-        states = self._core.store.snapshot([live.gates for live in lives], (), now).targets
+        states = wait_for(self._core.store.snapshot([live.gates for live in lives], (), now)).targets
         return tuple(_status(live, state, now) for live, state in zip(lives, states, strict=True))
 
     def history(self) -> History:
         """What has happened lately, as plain data: attempts, states of targets, spending (see ``History``)."""
         core, now = self._core, self._core.now()
-        states = core.store.snapshot([live.gates for live in core.lives], (), now).targets
+        states = wait_for(core.store.snapshot([live.gates for live in core.lives], (), now)).targets
         return core.memory.recall(states, sum(live.tally.cost for live in core.lives), now)
 
     def enable(self, name: str) -> None:
@@ -298,14 +302,14 @@ class Failover:
         if live is None:
             raise ConfigurationError(f"no target is called {name!r}; there are {', '.join(self._names)}")
         now = self._core.now()
-        transition = self._core.store.enable(live.gates, now)
+        transition = wait_for(self._core.store.enable(live.gates, now))
         live.off = False
         self._emit(events.TargetEnabled(now.mono, 0, name))
         if transition is not None:
             self._emit(events.BreakerChanged(now.mono, 0, name, *transition))
 
     def _snapshot_budgets(self, charges: Sequence[Charge]) -> Sequence[BudgetState]:
-        return self._core.store.snapshot((), charges, self._core.now()).budgets
+        return wait_for(self._core.store.snapshot((), charges, self._core.now())).budgets
 
     @property
     def _names(self) -> tuple[str, ...]:
@@ -394,14 +398,6 @@ def _close(clients: Sequence[Clients]) -> None:
 
 def _now() -> Now:
     return Now(time.monotonic(), time.time())
-
-
-def _store(given: str | Store, rules: Retry) -> Store:
-    if isinstance(given, str):
-        if given != "memory":
-            raise ConfigurationError(f"store = {given!r}: write 'memory' or an object with the Store protocol")
-        return MemoryStore(random.random, rules)
-    return given
 
 
 def _one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:

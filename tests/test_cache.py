@@ -16,7 +16,7 @@ from failover.cache.flight import Flights
 from failover.cache.key import ASKED, NOT_ASKED, digest
 from failover.cache.memory import MemoryCache
 from failover.settings import Cache
-from failover.store.base import Ticket
+from failover.store.base import Now, Ticket
 from failover.types import Answer, JsonFormat, Media, Message, Request, Response, Text, Thinking, Tool
 
 REQUEST = Request((Message("user", "hello"),))
@@ -41,6 +41,10 @@ OTHER_VALUES = {
     "thinking": {"type": "enabled"},
     "extra_body": {"n": 2},
 }
+
+
+def at(seconds: float) -> Now:
+    return Now(seconds, 1e9 + seconds)
 
 
 def answer(text: str) -> Answer:
@@ -90,31 +94,31 @@ def test_the_role_and_the_blocks_are_told_apart() -> None:
 
 def test_an_entry_is_found_for_any_of_the_models_that_may_serve_in_their_order() -> None:
     cache = MemoryCache(Cache())
-    cache.put(b"q", "b", answer("from b"), now=0)
-    cache.put(b"q", "c", answer("from c"), now=0)
-    hit = cache.get(b"q", ("a", "c", "b"), now=1)
+    cache.put(b"q", "b", answer("from b"), at(0))
+    cache.put(b"q", "c", answer("from c"), at(0))
+    hit = cache.get(b"q", ("a", "c", "b"), at(1))
     assert hit is not None
     assert (hit.identity, hit.answer.message.text) == ("c", "from c")
-    assert cache.get(b"q", ("a",), now=1) is None
-    assert cache.get(b"other", ("a", "b", "c"), now=1) is None
+    assert cache.get(b"q", ("a",), at(1)) is None
+    assert cache.get(b"other", ("a", "b", "c"), at(1)) is None
 
 
 def test_an_entry_is_gone_at_the_end_of_its_time() -> None:
     cache = MemoryCache(Cache(ttl=10))
-    cache.put(b"q", "a", answer("x"), now=0)
-    assert cache.get(b"q", ("a",), now=9.9) is not None
-    assert cache.get(b"q", ("a",), now=10) is None
+    cache.put(b"q", "a", answer("x"), at(0))
+    assert cache.get(b"q", ("a",), at(9.9)) is not None
+    assert cache.get(b"q", ("a",), at(10)) is None
     assert len(cache) == 0
 
 
 def test_the_least_recently_used_entry_leaves_first() -> None:
     cache = MemoryCache(Cache(size=2))
     for name in (b"1", b"2"):
-        cache.put(name, "a", answer("x"), now=0)
-    cache.get(b"1", ("a",), now=1)
-    cache.put(b"3", "a", answer("x"), now=2)
-    assert cache.get(b"1", ("a",), now=3) is not None
-    assert cache.get(b"2", ("a",), now=3) is None
+        cache.put(name, "a", answer("x"), at(0))
+    cache.get(b"1", ("a",), at(1))
+    cache.put(b"3", "a", answer("x"), at(2))
+    assert cache.get(b"1", ("a",), at(3)) is not None
+    assert cache.get(b"2", ("a",), at(3)) is None
 
 
 @given(st.lists(st.tuples(st.sampled_from("pgd"), st.integers(0, 5), st.sampled_from("ab"), st.integers(0, 3))))
@@ -124,9 +128,9 @@ def test_the_cache_never_holds_more_than_its_size_nor_anything_too_old(steps: li
         now += passed
         digest_ = bytes([key])
         if action == "p":
-            cache.put(digest_, identity, answer(str(now)), now)
+            cache.put(digest_, identity, answer(str(now)), at(now))
             model[(digest_, identity)] = now
-        elif (hit := cache.get(digest_, (identity,), now)) is not None:
+        elif (hit := cache.get(digest_, (identity,), at(now))) is not None:
             put_at = model[(digest_, identity)]
             assert hit.answer.message.text == str(put_at)
             assert now < put_at + 4

@@ -317,7 +317,7 @@ def test_a_tool_loop_moves_to_another_wire_and_back(groq: ScriptedProvider) -> N
         (lambda: Failover([Target("a", model="m", base_url="http://x/v1")], strategy="best"), "round_robin"),  # type: ignore[arg-type]
         (lambda: Failover([Target("a", model="m", base_url="http://x/v1")], deadline=0), "deadline = 0"),
         (lambda: Failover([object()]), "as_target"),  # type: ignore[list-item]
-        (lambda: Failover([Target("a", model="m", base_url="http://x/v1")], store="redis://x"), "store = 'redis://x'"),  # type: ignore[arg-type]
+        (lambda: Failover([Target("a", model="m", base_url="http://x/v1")], store="mysql://me:pw@x"), "mysql://***@x"),
     ],
 )
 def test_a_mistake_is_said_when_the_object_is_built(

@@ -9,24 +9,10 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 from threading import Lock
-from typing import NamedTuple, Protocol
 
 from failover.settings import Cache
+from failover.store.base import Hit, Now
 from failover.types import Answer
-
-
-class Hit(NamedTuple):
-    """A stored answer, and the ``identity`` it is stored under."""
-
-    identity: str
-    answer: Answer
-
-
-class ResponseCache(Protocol):
-    """Where answers are kept.  ``now`` is monotonic seconds for memory."""
-
-    def get(self, digest: bytes, identities: Iterable[str], now: float) -> Hit | None: ...
-    def put(self, digest: bytes, identity: str, answer: Answer, now: float) -> None: ...
 
 
 class MemoryCache:
@@ -42,18 +28,18 @@ class MemoryCache:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def get(self, digest: bytes, identities: Iterable[str], now: float) -> Hit | None:
+    def get(self, digest: bytes, identities: Iterable[str], now: Now) -> Hit | None:
         with self._lock:
             if digest not in self._digests:
                 return None
-            return next((hit for each in identities if (hit := self._fresh(digest, each, now))), None)
+            return next((hit for each in identities if (hit := self._fresh(digest, each, now.mono))), None)
 
-    def put(self, digest: bytes, identity: str, answer: Answer, now: float) -> None:
+    def put(self, digest: bytes, identity: str, answer: Answer, now: Now) -> None:
         key = (digest, identity)
         with self._lock:
             if key not in self._entries:
                 self._digests[digest] = self._digests.get(digest, 0) + 1
-            self._entries[key] = (now + self._ttl, answer)
+            self._entries[key] = (now.mono + self._ttl, answer)
             self._entries.move_to_end(key)
             while len(self._entries) > self._size:
                 self._drop(next(iter(self._entries)))

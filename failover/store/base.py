@@ -5,19 +5,24 @@ them take what the attempt needs and a ``Lease`` comes back, or none takes anyth
 ``settle`` gives the lease back with what really happened; ``abandon`` gives it back when nothing was learned.
 Both are idempotent, in any order.  A lease that nobody gives back expires by itself at ``expires``: its place is
 freed, its money is charged.
+
+A store in this process answers at once.  One in a file or on a server returns an ``Io`` in place of its answer: the
+flow yields it, a driver does it (blocking, or on its event loop), and the flow is sent the answer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from failover.failures import Scope
 from failover.rules.breaker import Transition as Transition  # what a store tells of its breakers
 from failover.rules.refusal import Reason as Reason  # named here too: it is part of a rejection
-from failover.settings import Budget, CircuitBreaker, RateLimit
-from failover.types import NANO, RateHint
+from failover.settings import Budget, Cache, CircuitBreaker, RateLimit
+from failover.types import NANO, Answer, RateHint
+
+T = TypeVar("T")
 
 
 class Now(NamedTuple):
@@ -25,6 +30,25 @@ class Now(NamedTuple):
 
     mono: float
     wall: float
+
+
+@dataclass(slots=True, eq=False)
+class Io(Generic[T]):
+    """What is yet to be done for an answer: by ``do``, blocking, or by ``ado`` on the running event loop; once.
+
+    ado: returns something to await, best a future; what has begun is awaited to its end, even in a cancelled task.
+    undo: called when the answer of something begun did not arrive (cancelled, interrupted): what to do instead, so
+        that nothing is left behind.  It must hold whether or not, and before or after, the first took effect.
+    """
+
+    do: Callable[[], T]
+    ado: Callable[[], Awaitable[T]]
+    undo: Callable[[], Io[Any] | None] | None = None
+
+
+def wait_for(answer: T | Io[T]) -> T:
+    """The answer itself, blocking while it is fetched."""
+    return answer.do() if isinstance(answer, Io) else answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,40 +226,78 @@ class Snapshot:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
+class Hit(NamedTuple):
+    """A stored answer, and the ``identity`` it is stored under."""
+
+    identity: str
+    answer: Answer
+
+
+class ResponseCache(Protocol):
+    """Where answers are kept: under the request's digest and the ``identity`` of the model that answered.
+
+    ``get`` finds the first of ``identities`` that is there and fresh.  ``put`` keeps nobody waiting: what has to
+    travel goes with the store's next operation, which is the settlement of the lease that brought the answer.
+    """
+
+    def get(self, digest: bytes, identities: Iterable[str], now: Now) -> Hit | Io[Hit | None] | None: ...
+    def put(self, digest: bytes, identity: str, answer: Answer, now: Now) -> None: ...
+
+
 class Store(Protocol):
     """Threads and event loops may call any of these at once; none of them blocks for longer than its own short lock.
 
-    What changes a breaker's phase returns the transition, so that it can be told of outside every lock.
+    What changes a breaker's phase returns the transition, so that it can be told of outside every lock.  Where an
+    ``Io`` may come back, the operation happens when that is done.  Moments go in and come out on this process's
+    clocks, whatever clock the store keeps.
     """
 
+    def salt(self) -> bytes:
+        """Makes fingerprints of keys that whoever shares the store agrees on; asked when a ``Failover`` is built.
+
+        May block.  Raises ``ConfigurationError`` where the store cannot be reached.
+        """
+
+    def shared_cache(self, rules: Cache) -> ResponseCache | None:
+        """A response cache for everyone who shares the store; None where nobody does."""
+
     def ticket(self) -> Ticket: ...
-    def admit(self, ask: Ask, now: Now) -> Lease | Rejection:
+    def admit(self, ask: Ask, now: Now) -> Lease | Rejection | Io[Lease | Rejection]:
         """A place in every gate, or in none.  The ticket's first lease counts as a call for the retry budget."""
 
-    def first_content(self, lease: Lease, now: Now) -> Transition | None:
-        """The attempt answers: a probe is decided, the limiter's entry ages from here."""
+    def first_content(self, lease: Lease, now: Now) -> Transition | Io[Transition | None] | None:
+        """The attempt answers: a probe is decided, the limiter's entry ages from here.
 
-    def settle(self, lease: Lease, result: Settlement, now: Now) -> Transition | None:
+        Only a probe is worth a journey of its own, since others wait for its verdict; the rest may be put off
+        until the lease is given back.
+        """
+
+    def settle(self, lease: Lease, result: Settlement, now: Now) -> Transition | Io[Transition | None] | None:
         """Give the lease back with what happened; after it expired, only the money and what the target said count."""
 
-    def abandon(self, lease: Lease, cost: int, now: Now) -> None:
+    def abandon(self, lease: Lease, cost: int, now: Now) -> Io[None] | None:
         """Give the lease back, charging ``cost`` nano-dollars; the tokens stay counted, for they may have been used."""
 
-    def renew(self, lease: Lease, expires: float, now: Now) -> None:
+    def renew(self, lease: Lease, expires: float, now: Now) -> Io[None] | None:
         """Let a lease that still lives last until the monotonic moment ``expires``; never shortens it."""
 
     def line_up(self, ticket: Ticket, lines: Sequence[str], now: Now) -> None:
-        """Stand in these lines, and in no others, until ``leave``; an admitted ticket leaves by itself.
+        """Stand in these lines of this process, and in no others, until ``leave``; an admitted ticket leaves by itself.
 
         Whoever lines up again keeps its place.  Clears ``ticket.woken``; if something has changed since the ticket
         asked, it is called at once.
         """
 
     def leave(self, ticket: Ticket, now: Now) -> None: ...
-    def allow_retry(self, now: Now) -> bool:
+    def allow_retry(self, now: Now) -> bool | Io[bool]:
         """Take one retry or hedge out of the retry budget, if there is one left."""
 
-    def enable(self, gates: Gates, now: Now) -> Transition | None:
+    def enable(self, gates: Gates, now: Now) -> Transition | Io[Transition | None] | None:
         """Switch a target's credential (and model) on again and close its breaker."""
 
-    def snapshot(self, gates: Sequence[Gates], charges: Sequence[Charge], now: Now) -> Snapshot: ...
+    def snapshot(self, gates: Sequence[Gates], charges: Sequence[Charge], now: Now) -> Snapshot | Io[Snapshot]: ...
+    def close(self) -> None:
+        """Give up connections and threads; whatever is asked afterwards opens them again."""
+
+    async def aclose(self) -> None:
+        """``close``, with the connections of the running event loop."""

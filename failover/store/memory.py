@@ -14,6 +14,7 @@ in memory is refused there, because both would spend it.
 from __future__ import annotations
 
 import os
+import secrets
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import count
@@ -23,7 +24,7 @@ from weakref import WeakSet
 
 from failover.errors import ConfigurationError
 from failover.rules import retry
-from failover.settings import Retry
+from failover.settings import Cache, Retry
 from failover.store import state as steps
 from failover.store.base import (
     Ask,
@@ -52,6 +53,7 @@ class MemoryStore:
         self._numbers = count(1)
         self._leases = count(1)
         self._forked = False
+        self._salt = secrets.token_bytes(16)
         self._begin()
         _stores.add(self)
 
@@ -63,6 +65,12 @@ class MemoryStore:
         self._lines = Lines()
 
     # ------------------------------------------------------------ the protocol
+
+    def salt(self) -> bytes:
+        return self._salt
+
+    def shared_cache(self, rules: Cache) -> None:
+        return None
 
     def ticket(self) -> Ticket:
         return Ticket(next(self._numbers))
@@ -119,6 +127,12 @@ class MemoryStore:
             budgets = [steps.budget_state(state, charge, at) for charge in charges]
         self._notify()
         return Snapshot(tuple(targets), tuple(budgets))
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+    async def aclose(self) -> None:
+        """There is nothing to close."""
 
     # --------------------------------------------------------- under the lock
 

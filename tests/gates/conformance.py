@@ -15,7 +15,19 @@ from random import Random
 from typing import Any
 
 from failover.settings import CircuitBreaker, RateLimit
-from failover.store.base import Ask, Charge, Gates, Lease, Now, Rejection, Settlement, Store, Ticket, Transition
+from failover.store.base import (
+    Ask,
+    Charge,
+    Gates,
+    Lease,
+    Now,
+    Rejection,
+    Settlement,
+    Store,
+    Ticket,
+    Transition,
+    wait_for,
+)
 from failover.types import RateHint
 from tests.gates.world import MONO, WALL, charge, gates
 
@@ -64,7 +76,7 @@ class Player:
         charges = tuple(BUDGETS[budget] for budget in budgets)
         tokens = wants.get("tokens", (0, 0))
         ask = Ask(TARGETS[target], *tokens, wants.get("cost", 0), charges, wants.get("ttl", 100.0), ticket)
-        answer = self.store.admit(ask, self.now)
+        answer = wait_for(self.store.admit(ask, self.now))
         if isinstance(answer, Lease):
             self.leases[name] = answer
             self.say(f"{name}: {'probe' if answer.probe else 'sent'} {' '.join(answer.period)}".rstrip())
@@ -90,10 +102,10 @@ class Player:
     def renew(self, name: str, seconds: float) -> None:
         self.with_lease(name, lambda lease, now: self.store.renew(lease, now.mono + seconds, now))
 
-    def with_lease(self, name: str, do: Callable[[Lease, Now], Transition | None]) -> None:
+    def with_lease(self, name: str, do: Callable[[Lease, Now], Any]) -> None:
         if name in self.leases:
             lease = self.leases[name]
-            self.turned(lease.ask.gates.target, do(lease, self.now))
+            self.turned(lease.ask.gates.target, wait_for(do(lease, self.now)))
 
     def turned(self, target: str, transition: Transition | None) -> None:
         if transition is not None:
@@ -114,19 +126,19 @@ class Player:
         self.say("called: " + (" ".join(name for name in names if self.tickets[name].woken) or "nobody"))
 
     def retry(self) -> None:
-        self.say("retry" if self.store.allow_retry(self.now) else "no retry")
+        self.say("retry" if wait_for(self.store.allow_retry(self.now)) else "no retry")
 
     def enable(self, target: str) -> None:
-        self.turned(target, self.store.enable(TARGETS[target], self.now))
+        self.turned(target, wait_for(self.store.enable(TARGETS[target], self.now)))
 
     def target(self, name: str) -> None:
-        state = self.store.snapshot([TARGETS[name]], [], self.now).targets[0]
+        state = wait_for(self.store.snapshot([TARGETS[name]], [], self.now)).targets[0]
         detail = f" ({state.detail})" if state.detail else ""
         counts = f"{state.consecutive_failures} failures, {state.in_flight} in flight"
         self.say(f"{name} is {state.state}{self.when(state.until)}: {counts}{detail}")
 
     def budget(self, name: str) -> None:
-        state = self.store.snapshot([], [BUDGETS[name]], self.now).budgets[0]
+        state = wait_for(self.store.snapshot([], [BUDGETS[name]], self.now)).budgets[0]
         self.say(f"{name}: {state.spent} spent, {state.reserved} reserved of {state.limit}")
 
     def say(self, line: str) -> None:

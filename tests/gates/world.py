@@ -18,6 +18,7 @@ from failover.store.base import (
     Store,
     TargetState,
     Ticket,
+    wait_for,
 )
 from failover.store.memory import MemoryStore
 
@@ -86,7 +87,7 @@ class Bench:
     ) -> Lease | Rejection:
         stands = ticket or self.store.ticket()
         ask = Ask(where or self.here, *tokens, cost, tuple(charges), ttl, stands, patience=patience)
-        return self.store.admit(ask, self.now)
+        return wait_for(self.store.admit(ask, self.now))
 
     def take(self, where: Gates | None = None, **wants: Any) -> Lease:
         answer = self.ask(where, **wants)
@@ -99,13 +100,13 @@ class Bench:
         return answer
 
     def answered(self, lease: Lease) -> None:
-        self.store.first_content(lease, self.now)
+        wait_for(self.store.first_content(lease, self.now))
 
     def settle(self, lease: Lease, result: Settlement = OK) -> None:
-        self.store.settle(lease, result, self.now)
+        wait_for(self.store.settle(lease, result, self.now))
 
     def abandon(self, lease: Lease, cost: int = 0) -> None:
-        self.store.abandon(lease, cost, self.now)
+        wait_for(self.store.abandon(lease, cost, self.now))
 
     def run(self, result: Settlement = OK, where: Gates | None = None, **wants: Any) -> None:
         """A whole call, from beginning to end at once."""
@@ -125,7 +126,7 @@ class Bench:
         self.store.leave(ticket, self.now)
 
     def state(self, where: Gates | None = None) -> TargetState:
-        return self.store.snapshot([where or self.here], [], self.now).targets[0]
+        return wait_for(self.store.snapshot([where or self.here], [], self.now)).targets[0]
 
     def money(self, watched: Charge) -> BudgetState:
-        return self.store.snapshot([], [watched], self.now).budgets[0]
+        return wait_for(self.store.snapshot([], [watched], self.now)).budgets[0]

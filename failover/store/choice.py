@@ -1,0 +1,48 @@
+"""From what the user wrote as ``store=`` to the store that it names.
+
+A store's module is loaded when somebody names it, so nobody pays for the others or needs their libraries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import cast
+from urllib.parse import urlsplit
+
+from failover._checked import without_userinfo
+from failover.errors import ConfigurationError
+from failover.settings import Retry
+from failover.store.base import Store
+from failover.store.memory import MemoryStore
+
+HOMES = {
+    "sqlite": "failover.store.sqlite",
+    "redis": "failover.store.redis",
+    "rediss": "failover.store.redis",
+    "valkey": "failover.store.redis",
+    "valkeys": "failover.store.redis",
+}
+"""Which module serves a scheme: by its ``open_url``, with the arguments of ``open_store``.  ``redis`` is an extra."""
+
+
+def open_store(url: str, rules: Retry, random: Callable[[], float]) -> Store:
+    """The store at ``url``.  ``rules``: of the retry budget.  ``random``: uniform in [0, 1), for jitter.
+
+    Raises ``ConfigurationError``: there is no such kind of store, its library is missing, or it cannot be reached.
+    """
+    if url == "memory":
+        return MemoryStore(random, rules)
+    home = HOMES.get(urlsplit(url).scheme)
+    if home is None:
+        raise ConfigurationError(
+            f"store = {without_userinfo(url)!r}: write 'memory', 'sqlite:///path.db', 'redis://host:6379/0' or a Store"
+        )
+    try:
+        module = import_module(home)
+    except ModuleNotFoundError as missing:
+        if missing.name != "redis":
+            raise
+        shown = without_userinfo(url)
+        raise ConfigurationError(f'store = {shown!r} needs a library: pip install "failover[redis]"') from None
+    return cast(Store, module.open_url(url, rules, random))
