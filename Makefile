@@ -13,7 +13,7 @@ COMPILE  = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upg
 TESTS   ?= -n 2 tests
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint types layers demo lock prices format test-lowest clean
+.PHONY: help test lint types layers demo build lock prices format test-lowest test-wheel clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -51,6 +51,13 @@ test-lowest: $(READY) ## the suite on the lowest versions that pyproject.toml al
 	$(BIN)/uv pip install --quiet --python .venv-lowest/bin/python -r $(LOWEST)
 	$(BIN)/uv pip install --quiet --python .venv-lowest/bin/python --no-deps --no-build-isolation --editable .
 	.venv-lowest/bin/python -m pytest $(TESTS)
+
+build: $(READY) ## the wheel and the source distribution, in dist/
+	rm -rf dist
+	$(BIN)/python -m hatchling build -d dist
+
+test-wheel: $(READY) ## the wheel in empty environments, each extra alone, without the source
+	$(BIN)/python scripts/installed.py
 
 clean: ## forget the environments and every cache
 	rm -rf $(VENV) .venv-lowest .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
