@@ -13,7 +13,7 @@ COMPILE  = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upg
 TESTS   ?= -n 2 tests
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint types layers demo build lock prices format test-lowest test-wheel clean
+.PHONY: help test lint types layers demo docs build lock prices format test-lowest test-wheel clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -51,6 +51,10 @@ test-lowest: $(READY) ## the suite on the lowest versions that pyproject.toml al
 	$(BIN)/uv pip install --quiet --python .venv-lowest/bin/python -r $(LOWEST)
 	$(BIN)/uv pip install --quiet --python .venv-lowest/bin/python --no-deps --no-build-isolation --editable .
 	.venv-lowest/bin/python -m pytest $(TESTS)
+
+docs: $(READY) ## write the pages that are made from the code
+	$(BIN)/python -m failover.failures > docs/failures.md
+	$(BIN)/python scripts/options.py > docs/options.md
 
 build: $(READY) ## the wheel and the source distribution, in dist/
 	rm -rf dist

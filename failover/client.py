@@ -90,15 +90,18 @@ class Failover:
     strategy: ``round_robin`` (default), ``priority``, ``weighted``, ``fastest`` or ``cheapest``.
     budget: US dollars a day, a ``Budget``, or several; None: no limit.
     response_cache: True (default: 1000 entries, one hour), False, or a ``Cache``.  Switch it off for sampling.
-    breaker, retry, timeouts: defaults for every target.
-    deadline: seconds a whole call may take (default 600); max_wait: seconds it may wait for limits (default 60).
+    breaker, timeouts: defaults for every target.
+    retry: when the same target is asked again.
+    deadline: seconds a whole call may take (default 600).
+    max_wait: seconds of it that may be spent waiting for limits (default 60).
     store: where the gates' state lives: ``"memory"`` (default), ``"sqlite:///path.db"``, ``"redis://host:port/0"``,
         or a ``Store``.
     on_stream_cut: ``"raise"`` (default) or ``"resume"`` by another target.
     on_content_filter: ``"raise"`` (default) or ``"next"`` target.
     hedge: a second attempt elsewhere when the first is late (see ``Hedge``); only the async doors can.
     listeners: functions that are told every event.
-    client, async_client: your own httpx clients, for proxies and transports; http2: for ours.
+    client, async_client: your own httpx clients, for proxies and transports; they stay yours to close.
+    http2: whether our own clients speak HTTP/2 (needs the extra ``http2``).
 
     Raises ``ConfigurationError`` when anything cannot work.
     """

@@ -40,7 +40,11 @@ else:
 
 @settings
 class Tier:
-    """Prices of a whole request once its input exceeds ``above`` tokens (a cliff, as the vendors bill it)."""
+    """Prices of a whole request once its input exceeds ``above`` tokens (a cliff, as the vendors bill it).
+
+    above: input tokens.
+    input, output, cache_read, cache_write, cache_write_1h: as in ``Price``.
+    """
 
     above: CountOrZero
     input: Dollars
@@ -53,9 +57,12 @@ class Tier:
 
 @settings
 class Hours:
-    """Prices that hold from ``start`` to ``end`` (minutes after midnight UTC) on ``weekdays`` (Monday = 0).
+    """Prices that hold at certain hours of the day (UTC).
 
-    ``start`` is inside, ``end`` is not.  Hours that cross midnight are written as two.
+    start: the first minute after midnight.
+    end: the minute at which they end, not itself one of them; hours that cross midnight are written as two.
+    input, output, cache_read, cache_write, cache_write_1h: as in ``Price``.
+    weekdays: the days (Monday = 0) on which they hold; default: all.
     """
 
     start: Minute
@@ -83,8 +90,13 @@ class Hours:
 class Price:
     """US dollars per million tokens.
 
-    cache_read, cache_write, audio_input: default to the input price; cache_write_1h to cache_write; audio_output to
-        the output price.
+    input: of what is sent.
+    output: of what is made, hidden reasoning included.
+    cache_read: of input that the provider had in its prompt cache; default: the input price.
+    cache_write: of input that it puts there; default: the input price.
+    cache_write_1h: the same, to be kept for an hour; default: ``cache_write``.
+    audio_input: of audio sent; default: the input price.
+    audio_output: of audio made; default: the output price.
     tiers: prices of long requests, by ascending ``above``; the highest one that is exceeded holds for the whole
         request, and wins over ``hours``.
     hours: prices at certain hours; elsewhere the base price holds.
@@ -130,11 +142,14 @@ class CircuitBreaker:
     """When a target is left alone, and when it is tried again.
 
     failure_threshold: consecutive failures that are the target's own (default 5).
-    recovery_timeout: seconds open before probes (default 30); doubles with jitter while probes fail, up to
-        ``max_recovery_timeout`` (default 300, and never less than ``recovery_timeout``).
+    recovery_timeout: seconds open before probes (default 30); doubles with jitter while probes fail.
+    max_recovery_timeout: where that doubling ends (default 300 s, and never less than ``recovery_timeout``).
     probes: calls let through at once while half-open (default 1); as many successes close it.
-    failure_rate: share of failures in ``window`` seconds that opens it too, after ``minimum_calls``; None: off.
-    slow_call_rate: the same for calls whose first content took longer than ``slow_call`` seconds; None: off.
+    failure_rate: share of failures in ``window`` that opens it too; None: off.
+    slow_call_rate: share of slow calls in ``window`` that opens it too; None: off.
+    slow_call: seconds to the first content from which a call is slow (default 30).
+    window: seconds over which the rates are counted (default 60).
+    minimum_calls: calls in the window before a rate means anything (default 10).
     """
 
     failure_threshold: Count = 5
@@ -156,7 +171,11 @@ class CircuitBreaker:
 class RateLimit:
     """What may be sent to a target: requests and tokens in any 60 seconds, and calls at once.  None: no limit.
 
-    tokens: input plus output; input_tokens, output_tokens: each by itself.
+    requests: calls sent.
+    tokens: input plus output.
+    input_tokens: what is sent alone.
+    output_tokens: what is made alone.
+    concurrency: calls in flight.
     window: seconds (default 60).
     """
 
@@ -172,8 +191,9 @@ class RateLimit:
 class Budget:
     """A hard cap in US dollars; the worst case of a call is reserved before it is sent.
 
-    per: hour, day (default), week, month or total; a period begins at midnight in ``timezone`` (default: the
-        machine's own).
+    limit: US dollars in a period.
+    per: the period (default: day); days, weeks and months begin at midnight in ``timezone``.
+    timezone: an IANA name such as ``Europe/Berlin``; default: the machine's own.
     per_label: keep one such budget for each value of this label; a call without the label is refused.
     default_max_tokens: cap on output where the caller gives none (default 4000; 16,000 for models that reason).
     """
@@ -200,9 +220,12 @@ class Retry:
     """Trying the same target again, once no other target can take the call.
 
     attempts: retries of one target within a call (default 2; 0: never).
-    base, maximum: backoff in seconds; the n-th wait is uniform in [0, min(maximum, base * 2**n)] (full jitter,
-        AWS Architecture Blog 2015).  A provider's Retry-After, capped at ``max_retry_after``, is a lower bound.
-    budget: retries and hedges together may be this share of calls (default 0.2), plus ``floor`` per 10 s (default 10).
+    base: seconds (default 0.5); the n-th wait is uniform in [0, min(maximum, base * 2**n)] (full jitter, AWS
+        Architecture Blog 2015), and no shorter than the provider's Retry-After.
+    maximum: seconds that a wait is drawn from at most (default 8).
+    max_retry_after: seconds; a provider that asks for more is not retried within the call (default 60).
+    budget: retries and hedges together may be this share of the calls of the last 10 s (default 0.2) ...
+    floor: ... plus this many in 10 s (default 10).
     """
 
     attempts: CountOrZero = 2
@@ -217,8 +240,9 @@ class Retry:
 class Hedge:
     """A second attempt elsewhere when the first content is late; async doors only, off unless it is given.
 
-    after: seconds; None (default) waits as long as ``quantile`` (0.95) of recent answers took, or ``initial``
-        seconds (default 1.0) until 20 of them are known.
+    after: seconds; None (default): as long as most of the recent answers took.
+    quantile: which share of them is most (default 0.95).
+    initial: seconds until 20 of them are known (default 1).
     """
 
     after: Positive | None = None
@@ -228,7 +252,12 @@ class Hedge:
 
 @settings
 class Cache:
-    """The response cache: ``size`` entries (default 1000), ``ttl`` seconds (default 3600), its own ``namespace``."""
+    """The response cache: least recently used entries leave first, old ones are never served.
+
+    size: entries (default 1000).
+    ttl: seconds (default 3600).
+    namespace: keeps its entries apart from others', for instance one tenant's.
+    """
 
     size: Count = 1000
     ttl: Positive = 3600.0
@@ -239,8 +268,11 @@ class Cache:
 class Timeouts:
     """Seconds for one attempt, each on its own clock; keep-alives and pings do not reset them.
 
-    connect (default 5), first_content (60), between_content (30) and total (600).
-    For answers that are not streamed, ``total`` is bounded by ``whole`` (default 300).
+    connect: until there is a connection (default 5).
+    first_content: until the first text, thought or tool call of a stream (default 60).
+    between_content: from one such piece of a stream to the next (default 30).
+    whole: for an answer that is not streamed (default 300).
+    total: for a stream (default 600).
     """
 
     connect: Positive = 5.0
@@ -262,16 +294,24 @@ class Target:
     """What a call can be sent to: provider + model + credential + its limits.
 
     name: ``"provider:model"``, or any name when ``model`` is given; unique within an orchestrator.
-    model, provider, base_url, dialect: needed where the name does not say them.  A ``base_url`` without a
-        provider speaks OpenAI Chat Completions unless ``dialect`` says otherwise.
+    model: the provider's id of the model, where the name does not say it.
+    provider: which row of the provider table, where the name does not say it; none is needed with a ``base_url``.
+    base_url: where requests go, up to and including the version (``http://127.0.0.1:8000/v1``).
+    dialect: the wire format; default: the provider's, and OpenAI Chat Completions for a ``base_url`` alone.
     api_key: a string, a ``SecretStr``, or a function that returns it; default: the provider's variable in
         the environment.  Never shown, stored or logged.
     weight: share under the ``weighted`` strategy (default 1).
-    rpm, tpm, input_tpm, output_tpm, concurrency: limits as in ``RateLimit``; None: no limit.
-    price: overrides the table; budget: a cap on this target alone; breaker, timeouts: override the orchestrator's.
+    rpm: requests in any minute; None: no limit.
+    tpm: tokens in any minute, input plus output; None: no limit.
+    input_tpm, output_tpm: tokens in any minute, each by itself; None: no limit.
+    concurrency: calls in flight; None: no limit.
+    price: overrides the table.
+    budget: a hard cap on this target alone.
+    breaker, timeouts: override the orchestrator's.
     headers, extra_body: added to every request.
-    context_window, max_output_tokens, inputs, tools, structured_output: what the model can do, where the table is
-        wrong or silent.
+    context_window, max_output_tokens: tokens, where the table of models is wrong or silent.
+    inputs: which media the model takes beside text, where the table is wrong or silent.
+    tools, structured_output: whether it can, where the table is wrong or silent.
     api_version: Anthropic's ``anthropic-version``, Azure's ``api-version``.
     end_marker: False for servers that end a stream without saying so.
     reenable_after: seconds after which a refused credential is tried again; None: never by itself.
