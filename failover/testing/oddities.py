@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import chain, repeat
+from itertools import chain, repeat, zip_longest
 from typing import Any, Literal
 
 from failover.testing.faults import answering, blocks, until
@@ -179,6 +179,7 @@ QuirkName = Literal[
     "calls_without_index",
     "repeated_call_ids",
     "calls_without_ids",
+    "interleaved_calls",
 ]
 Change = Callable[[list[Event]], Iterator[Event]]
 
@@ -292,6 +293,16 @@ def _repeated_call_ids(events: list[Event]) -> Iterator[Event]:
         yield _with_calls(event, calls) if calls else event
 
 
+def _interleaved_calls(events: list[Event]) -> Iterator[Event]:
+    """The fragments of parallel calls take turns."""
+    of_call: dict[int, list[Event]] = {}
+    for event in events:
+        for call in _calls(event):
+            of_call.setdefault(call["index"], []).append(event)
+    turns = iter([event for turn in zip_longest(*of_call.values()) for event in turn if event is not None])
+    return (next(turns) if _calls(event) else event for event in events)
+
+
 def _as_is(events: list[Event]) -> Iterator[Event]:
     return iter(events)
 
@@ -311,6 +322,7 @@ QUIRKS: Mapping[QuirkName, Change] = {
     "calls_without_index": _calls_without_index,
     "repeated_call_ids": _repeated_call_ids,
     "calls_without_ids": _calls_without_ids,
+    "interleaved_calls": _interleaved_calls,
 }
 BYTES: Mapping[QuirkName, Callable[[bytes], bytes]] = {
     "no_space": lambda content: content.replace(b"data: ", b"data:", 1).replace(b"event: ", b"event:", 1),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from llama_index.core.instrumentation import get_dispatcher
 
-from tests.llamaindex.kit import Ear
+from llamaindex_failover.testing import Ear
 
 
 @pytest.fixture

@@ -1,15 +1,9 @@
-"""What the LlamaIndex tests share: scripted targets, and ears for callbacks and instrumentation."""
+"""What the LlamaIndex tests share: scripted targets."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
-
-from llama_index.core.callbacks.base_handler import BaseCallbackHandler
-from llama_index.core.callbacks.schema import CBEventType
-from llama_index.core.instrumentation.event_handlers import BaseEventHandler
-from llama_index.core.instrumentation.events import BaseEvent
-from pydantic import PrivateAttr
 
 from failover import Answer, Chunk, Failure, Message, Outcome, Price, Target, Text, Thinking, ToolCall, Usage
 from failover.attempter import Item, Job
@@ -86,40 +80,3 @@ def target(play: Play | Outcome, name: str = "one", **fields: Any) -> Target:
 
 def fails(kind: Any, **fields: Any) -> Failure:
     return Failure(kind, "scripted", **fields)
-
-
-class Ear(BaseEventHandler):
-    """Hears every event of instrumentation, by name."""
-
-    _heard: list[str] = PrivateAttr(default_factory=list)
-
-    @classmethod
-    def class_name(cls) -> str:
-        return "Ear"
-
-    def handle(self, event: BaseEvent, **kwargs: Any) -> None:
-        self._heard.append(event.class_name())
-
-
-class Book(BaseCallbackHandler):
-    """Writes down every callback of an LLM, with its payload, and forgets nothing (as ``LlamaDebugHandler`` does)."""
-
-    def __init__(self) -> None:
-        super().__init__([], [])
-        self.starts: list[dict[str, Any]] = []
-        self.ends: list[dict[str, Any]] = []
-
-    def on_event_start(
-        self, event_type: CBEventType, payload: Any = None, event_id: str = "", parent_id: str = "", **kwargs: Any
-    ) -> str:
-        if event_type is CBEventType.LLM:
-            self.starts.append(payload)
-        return event_id
-
-    def on_event_end(self, event_type: CBEventType, payload: Any = None, event_id: str = "", **kwargs: Any) -> None:
-        if event_type is CBEventType.LLM:
-            self.ends.append(payload)
-
-    def start_trace(self, trace_id: str | None = None) -> None: ...
-
-    def end_trace(self, trace_id: str | None = None, trace_map: Any = None) -> None: ...

@@ -24,7 +24,7 @@ from llama_index.core.rate_limiter import BaseRateLimiter
 from pydantic import PrivateAttr
 
 from llamaindex_failover._beneath import Quiet, undecorated, without_retries
-from tests.llamaindex.kit import Book
+from llamaindex_failover.testing import Book
 
 HELLO = [ChatMessage(role="user", content="hello")]
 

@@ -30,7 +30,7 @@ from failover.testing import (
     serve,
 )
 from llamaindex_failover import FailoverLLM
-from tests.llamaindex.conformance import Bench, LlmConformance
+from llamaindex_failover.testing import Bench, LlmConformance
 
 KEY = "sk-test-0123456789"
 MODELS = {

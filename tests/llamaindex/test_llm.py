@@ -36,7 +36,8 @@ from failover import (
 )
 from llamaindex_failover import FailoverLLM
 from llamaindex_failover._configuration import Orchestration
-from tests.llamaindex.kit import Book, Play, fails, says, target
+from llamaindex_failover.testing import Book
+from tests.llamaindex.kit import Play, fails, says, target
 
 HELLO = [ChatMessage(role="user", content="hello")]
 

@@ -16,7 +16,8 @@ from failover import ToolCall
 from failover.facts import Facts
 from llamaindex_failover import FailoverLLM, StructuredOutputError
 from llamaindex_failover._structured import PROMPT, SCHEMA, STREAMED, TOOL, WHOLE, Way, way_for
-from tests.llamaindex.kit import Book, Play, says, target
+from llamaindex_failover.testing import Book
+from tests.llamaindex.kit import Play, says, target
 
 ABLE = Facts()
 UNFORCED = Facts(forced_tool_choice=False)
