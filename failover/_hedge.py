@@ -83,11 +83,17 @@ async def _race(first: Task[T], second: Any, primary: Call, hedge: Hedge) -> Tas
 
 async def _backup(primary: Call) -> Call | None:
     """A call to the targets that the first has not asked; None where there is none or no budget for it."""
-    asked = frozenset(candidate.live.index for candidate in primary.tried)
-    if len(asked) == len(primary.core.lives):
+    backup = second_of(primary)
+    if backup is None:
         return None
     allows = primary.core.store.allow_retry(primary.core.now())
-    if not (await _drive.finish(allows) if isinstance(allows, Io) else allows):
+    return backup if (await _drive.finish(allows) if isinstance(allows, Io) else allows) else None
+
+
+def second_of(primary: Call) -> Call | None:
+    """The same call to the targets that the first has not asked; None where there is none."""
+    asked = frozenset(candidate.live.index for candidate in primary.tried)
+    if len(asked) == len(primary.core.lives):
         return None
     backup = Call(primary.core, primary.request, primary.streamed)
     backup.excluded, backup.hedges = asked, primary.number
