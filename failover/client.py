@@ -20,6 +20,7 @@ import httpx
 
 from failover import _drive, _hedge, events, logs
 from failover._build import Builder, budgets_of, charges_of, clients_maker, targets_of
+from failover._checked import without_userinfo
 from failover._flow import Call, Core
 from failover._http import Clients
 from failover._ledger import Ledger
@@ -35,10 +36,13 @@ from failover.history import CHANGES, History
 from failover.settings import Budget, Cache, CircuitBreaker, Hedge, Retry, Target, Timeouts
 from failover.store.base import BudgetState, Charge, Now, Store, wait_for
 from failover.store.choice import open_store
+from failover.store.memory import MemoryStore
+from failover.store.shelter import Shelter
 from failover.types import NANO, CallOptions, Chunk, Request, Response, Result
 
 OnStreamCut = Literal["raise", "resume"]
 OnContentFilter = Literal["raise", "next"]
+OnStoreLost = Literal["raise", "local"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,9 @@ class Failover:
     max_wait: seconds of it that may be spent waiting for limits (default 60).
     store: where the gates' state lives: ``"memory"`` (default), ``"sqlite:///path.db"``, ``"redis://host:port/0"``,
         or a ``Store``.
+    on_store_lost: when a store outside this process cannot be reached, breakers and limiters go on in memory; a call
+        under a budget is refused with ``StoreUnavailable`` (``"raise"``, default), or kept within a budget of this
+        process until the store is back (``"local"``).
     on_stream_cut: ``"raise"`` (default) or ``"resume"`` by another target.
     on_content_filter: ``"raise"`` (default) or ``"next"`` target.
     hedge: a second attempt elsewhere when the first is late (see ``Hedge``); only the async doors can.
@@ -119,6 +126,7 @@ class Failover:
         deadline: float = 600.0,
         max_wait: float = 60.0,
         store: str | Store = "memory",
+        on_store_lost: OnStoreLost = "raise",
         on_stream_cut: OnStreamCut = "raise",
         on_content_filter: OnContentFilter = "raise",
         hedge: Hedge | None = None,
@@ -131,6 +139,7 @@ class Failover:
         _one_of("strategy", strategy, get_args(Strategy))
         _one_of("on_stream_cut", on_stream_cut, get_args(OnStreamCut))
         _one_of("on_content_filter", on_content_filter, get_args(OnContentFilter))
+        _one_of("on_store_lost", on_store_lost, get_args(OnStoreLost))
         _positive("deadline", deadline)
         _positive("max_wait", max_wait)
         self.targets = targets_of(targets)
@@ -142,7 +151,7 @@ class Failover:
         budgets = budgets_of(budget)
         maker = clients_maker(client, async_client, http2, self._clients)
         rules = retry or Retry()
-        shared = open_store(store, rules, random.random) if isinstance(store, str) else store
+        shared = self._sheltered(store, rules, on_store_lost == "local")
         builder = Builder(
             breaker or CircuitBreaker(), timeouts or Timeouts(), bool(budgets), maker, self._noted, shared.salt()
         )
@@ -179,6 +188,19 @@ class Failover:
             emit=self._emit,
             watched=bool(self._listeners),
             lazy_cache=strategy == "priority",
+        )
+
+    def _sheltered(self, given: str | Store, rules: Retry, spend: bool) -> Store:
+        store = open_store(given, rules, random.random) if isinstance(given, str) else given
+        if isinstance(store, MemoryStore):
+            return store
+        name = without_userinfo(given) if isinstance(given, str) else repr(given)
+        return Shelter(
+            store,
+            lambda: MemoryStore(random.random, rules),
+            spend,
+            lambda cause: self._emit(events.StoreLost(time.monotonic(), 0, name, cause)),
+            lambda seconds: self._emit(events.StoreBack(time.monotonic(), 0, name, seconds)),
         )
 
     @classmethod

@@ -32,6 +32,10 @@ class Now(NamedTuple):
     wall: float
 
 
+class Lost(Exception):  # it says what happened
+    """Raised by an ``Io``: the store cannot be reached, or cannot keep what it is told.  Its text holds no secrets."""
+
+
 @dataclass(slots=True, eq=False)
 class Io(Generic[T]):
     """What is yet to be done for an answer: by ``do``, blocking, or by ``ado`` on the running event loop; once.
