@@ -14,6 +14,8 @@ import threading
 import time
 from collections.abc import AsyncGenerator, Generator
 from contextlib import aclosing, closing
+from functools import partial
+from queue import Empty, SimpleQueue
 from typing import Any, TypeVar, cast
 
 from failover._flow import CONTINUE, FIRST_CONTENT, Attempt, Command, Event, Flow, Sleep, Wait
@@ -232,18 +234,20 @@ async def finish(io: Io[T]) -> T:
 
 
 def _stand(ticket: Ticket, seconds: float) -> None:
-    called = threading.Event()
-    ticket.wake = called.set
+    called: SimpleQueue[None] = SimpleQueue()  # a garbage collection in this very thread may call while it waits
+    ticket.wake = lambda: called.put(None)
     try:
         if not ticket.woken:
-            called.wait(min(seconds, threading.TIMEOUT_MAX))
+            called.get(timeout=min(seconds, threading.TIMEOUT_MAX))
+    except Empty:
+        pass
     finally:
         ticket.wake = None
 
 
 async def _astand(ticket: Ticket, seconds: float) -> None:
     loop, called = asyncio.get_running_loop(), asyncio.Event()
-    ticket.wake = lambda: _call_soon(loop, called)
+    ticket.wake = partial(loop.call_soon_threadsafe, called.set)
     try:
         if not ticket.woken:
             async with asyncio.timeout(seconds):
@@ -252,9 +256,3 @@ async def _astand(ticket: Ticket, seconds: float) -> None:
         pass
     finally:
         ticket.wake = None
-
-
-def _call_soon(loop: asyncio.AbstractEventLoop, called: asyncio.Event) -> None:
-    """Wake a task from any thread; a loop that has been closed has nobody left to wake."""
-    if not loop.is_closed():
-        loop.call_soon_threadsafe(called.set)

@@ -252,10 +252,12 @@ class Call:
 
     def _follow(self, flight: Flight) -> Steps[None]:
         """Until the flight has landed or is ours, or its leader takes longer than a stream may pause."""
-        patience = self.core.lives[0].timeouts.between_content if flight.streamed else inf
-        until = min(self.deadline, self._now() + patience)
+        patience = self.core.lives[0].timeouts.between_content
+        until = self.deadline
         while True:
             self.ticket.woken = False  # before looking, so that no wake is lost
+            if flight.streamed:
+                until = min(until, self._now() + patience)
             left = until - self._now()
             if flight.response is not None or flight.leader is self.ticket or left <= 0:
                 return

@@ -11,9 +11,11 @@ import asyncio
 import ssl
 import threading
 import time
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping
+import types
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator, Mapping
 from functools import lru_cache
 from math import inf
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import httpx
@@ -29,6 +31,7 @@ from failover.types import Answer, Chunk, Failure, Kind, Outcome, Request
 
 LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=20, keepalive_expiry=60.0)
 """Few idle connections: httpx's pool looks at every idle one on each request."""
+T = TypeVar("T")
 LINGER = 2.0
 """Seconds a stream may stay open after its terminal marker before we close it ourselves."""
 
@@ -68,6 +71,35 @@ class Clocks:
 def certificates(http2: bool) -> ssl.SSLContext:
     """What is trusted, as httpx has it, read once for all pools: it takes 25 ms.  Each protocol sets its own ALPN."""
     return httpx.create_ssl_context()
+
+
+@types.coroutine
+def firmly(work: Awaitable[T]) -> Generator[Any, Any, T]:
+    """``await work``, cancellable only where it really waits.
+
+    httpx's pool passes through bare checkpoints while it takes and gives back a connection, and a task that is
+    cancelled at one of them leaves the connection taken for ever: anyio shields them from its own cancellations, not
+    from asyncio's.  Such a cancellation is put off until ``work`` waits for something, or has ended.
+    """
+    steps: Any = work.__await__()
+    step, given = steps.send, None
+    late: asyncio.CancelledError | None = None
+    while True:
+        try:
+            future = step(given)
+        except StopIteration as done:
+            if late is not None:
+                raise late from None
+            value: T = done.value
+            return value
+        if late is not None and future is not None and future.cancel():
+            late = None
+        try:
+            step, given = steps.send, (yield future)
+        except BaseException as error:
+            step, given = steps.throw, error
+            if future is None and isinstance(error, asyncio.CancelledError):
+                step, given, late = steps.send, None, error
 
 
 class Clients:
@@ -192,15 +224,14 @@ class HttpAttempter:
         try:
             client = await self._clients.running()
             async with asyncio.timeout(clocks.left()):
-                response = await client.send(request, stream=True, follow_redirects=False)
+                response = await firmly(client.send(request, stream=True, follow_redirects=False))
                 try:
                     exchange = read(response)
-                    async for data in response.aiter_bytes():
+                    pieces = response.aiter_bytes()
+                    while not exchange.done and (data := await firmly(anext(pieces, None))) is not None:
                         exchange.whole(data)
-                        if exchange.done:
-                            break
                 finally:
-                    await response.aclose()
+                    await firmly(response.aclose())
         except TimeoutError:
             return clocks.late()
         except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -239,19 +270,19 @@ class HttpAttempter:
         try:
             client = await self._clients.running()
             async with asyncio.timeout(clocks.left()):
-                response = await client.send(request, stream=True, follow_redirects=False)
+                response = await firmly(client.send(request, stream=True, follow_redirects=False))
             try:
                 exchange = read(response)
                 pieces = response.aiter_bytes()
                 while not exchange.done:
                     async with asyncio.timeout(clocks.left()):
-                        data = await anext(pieces, None)
+                        data = await firmly(anext(pieces, None))
                     if data is None:
                         break
                     for chunk in _read(exchange, data, clocks, wire):
                         yield chunk
             finally:
-                await response.aclose()
+                await firmly(response.aclose())
         except TimeoutError:
             yield _named(_late(exchange, clocks), wire)
             return

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from datetime import date
 from decimal import Decimal
+from functools import partial
 from threading import Thread
 from types import MappingProxyType
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -181,6 +185,84 @@ def test_the_last_to_leave_ends_the_flight() -> None:
     flight = flights.join(("k",), ticket, False)
     flights.leave(flight, ticket)
     assert flights.join(("k",), ticket, False) is not flight
+
+
+class Collected(dict[Any, Any]):
+    """A dict during whose first operation a garbage collection lets somebody leave."""
+
+    def __init__(self, items: dict[Any, Any], leave: Callable[[], None]) -> None:
+        super().__init__(items)
+        self._leaving = [leave]
+
+    def _collect(self) -> None:
+        while self._leaving:
+            self._leaving.pop()()
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self._collect()
+        super().__setitem__(key, value)
+
+    def __iter__(self) -> Iterator[Any]:
+        number = next(super().__iter__())
+        self._collect()
+        return iter((number,))
+
+
+def test_a_leader_that_is_collected_while_another_joins_leaves_the_lead_to_it() -> None:
+    flights, leader, ticket = Flights(), Ticket(0), Ticket(1)
+    flight = flights.join(("k",), leader, False)
+    flight.followers = Collected({}, lambda: flights.leave(flight, leader))
+    assert flights.join(("k",), ticket, False) is flight
+    assert flight.leader is ticket
+    assert ticket.woken
+    flights.leave(flight, ticket)
+    assert len(flights) == 0
+
+
+def test_an_heir_that_is_collected_while_it_inherits_leaves_the_lead_to_the_next() -> None:
+    flights, tickets = Flights(), [Ticket(number) for number in range(3)]
+    flight = flights.join(("k",), tickets[0], False)
+    for ticket in tickets[1:]:
+        flights.join(("k",), ticket, False)
+    flight.followers = Collected(flight.followers, lambda: flights.leave(flight, tickets[1]))
+    flights.leave(flight, tickets[0])
+    assert flight.leader is tickets[2]
+    assert tickets[2].woken
+
+
+def test_an_heir_whose_event_loop_is_gone_leaves_the_lead_to_the_next() -> None:
+    flights, tickets = Flights(), [Ticket(number) for number in range(3)]
+    flight = flights.join(("k",), tickets[0], False)
+    for ticket in tickets[1:]:
+        flights.join(("k",), ticket, False)
+    loop = asyncio.new_event_loop()
+    tickets[1].wake = partial(loop.call_soon_threadsafe, print)
+    loop.close()
+    flights.leave(flight, tickets[0])
+    assert flight.leader is tickets[2]
+
+
+def test_a_follower_whose_event_loop_is_gone_does_not_keep_the_answer_from_the_others() -> None:
+    flights, tickets = Flights(), [Ticket(number) for number in range(3)]
+    flight = flights.join(("k",), tickets[0], False)
+    for ticket in tickets[1:]:
+        flights.join(("k",), ticket, False)
+    loop = asyncio.new_event_loop()
+    tickets[1].wake = partial(loop.call_soon_threadsafe, print)
+    loop.close()
+    flights.land(flight, response("x"))
+    assert tickets[2].woken
+
+
+def test_followers_learn_when_the_lead_passes_to_a_stream_that_may_pause() -> None:
+    flights, tickets = Flights(), [Ticket(number) for number in range(3)]
+    flight = flights.join(("k",), tickets[0], False)
+    flights.join(("k",), tickets[1], True)
+    flights.join(("k",), tickets[2], False)
+    flights.leave(flight, tickets[0])
+    assert flight.leader is tickets[1]
+    assert flight.streamed
+    assert tickets[2].woken
 
 
 def test_exactly_one_of_many_threads_leads() -> None:

@@ -182,13 +182,14 @@ class Ticket:
     def __init__(self, number: int) -> None:
         self.number = number
         self.woken = False
-        self.wake: Callable[[], None] | None = None
+        self.wake: Callable[[], object] | None = None
         self.lines: tuple[str, ...] = ()
         self.called: float | None = None
         self.asked: int | None = None
         self.counted = False
 
     def notify(self) -> None:
+        """Raises ``RuntimeError`` when the event loop that waited has been closed."""
         self.woken = True
         wake = self.wake  # read once: the driver may take it back at any moment
         if wake is not None:
