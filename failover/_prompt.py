@@ -4,16 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from math import inf
 from typing import Any, Unpack, cast, get_args
 
 from failover.errors import ConfigurationError
-from failover.types import Block, CallOptions, Media, Message, Request, Role, Text, Tool, ToolCall, ToolResult
+from failover.types import (
+    Block,
+    CallOptions,
+    JsonFormat,
+    Media,
+    Message,
+    Request,
+    Role,
+    Text,
+    Tool,
+    ToolCall,
+    ToolResult,
+)
 
 Prompt = str | Message | Sequence[Message | Mapping[str, Any]]
 
 OPTIONS = frozenset(CallOptions.__optional_keys__)
 ROLES: Mapping[str, Role] = {**{role: role for role in get_args(Role)}, "developer": "system", "function": "tool"}
-AT_LEAST: Mapping[str, float] = {"max_tokens": 1, "deadline": 0, "max_retries": 0, "top_logprobs": 0, "top_k": 0}
+AT_LEAST: Mapping[str, float] = {
+    **dict.fromkeys(("temperature", "top_p", "deadline", "max_retries", "top_logprobs", "top_k"), 0),
+    **dict.fromkeys(("presence_penalty", "frequency_penalty", "seed"), -inf),
+    "max_tokens": 1,
+}
+WHOLE = frozenset(("max_tokens", "max_retries", "top_logprobs", "top_k", "seed"))
+KINDS: Mapping[str, tuple[type, str]] = {
+    "response_format": (JsonFormat, "JsonFormat() for any object, JsonFormat(schema) for one that fits a schema"),
+    "tool_choice": (str, "'auto', 'none', 'required' or the name of a tool"),
+    "reasoning_effort": (str, "a word such as 'low', 'medium' or 'high'"),
+    "cache": (bool, "True or False"),
+    "parallel_tool_calls": (bool, "True or False"),
+    "logprobs": (bool, "True or False"),
+    "thinking": (Mapping, "a dictionary, as the provider takes it"),
+    "extra_body": (Mapping, "a dictionary"),
+    "labels": (Mapping, "a dictionary"),
+}
+TUPLES = frozenset(("tools", "stop", "prefer"))
+REQUIRED = frozenset(("cache", "extra_body", "labels"))
+"""Options that are never None."""
 
 
 def request_of(prompt: Prompt, **options: Unpack[CallOptions]) -> Request:
@@ -21,30 +53,42 @@ def request_of(prompt: Prompt, **options: Unpack[CallOptions]) -> Request:
     for name, value in options.items():
         _check(name, value)
     messages = tuple(_messages(prompt))
+    if not messages:
+        raise ConfigurationError("a prompt of no messages: write a string or at least one message")
     given: dict[str, Any] = dict(options)
     for name in TUPLES & given.keys():
-        given[name] = tuple(given[name])
+        given[name] = tuple(given[name] or ())
     return Request(messages, **given)
-
-
-TUPLES = frozenset(("tools", "stop", "prefer"))
 
 
 def _check(name: str, value: object) -> None:
     if name not in OPTIONS:
         close = get_close_matches(name, OPTIONS, 1)
         raise ConfigurationError(f"unknown option {name!r}" + (f"; did you mean {close[0]!r}?" if close else ""))
+    write = None if value is None and name not in REQUIRED else _wrong(name, value)
+    if write is not None:
+        raise ConfigurationError(f"{name} = {value!r}: write {write}")
+
+
+def _wrong(name: str, value: object) -> str | None:
+    """What to write instead, None if the value will do."""
     if name in TUPLES and (isinstance(value, str) or not isinstance(value, Sequence)):
-        raise ConfigurationError(f"{name} = {value!r}: write a list")
+        return "a list"
     if name == "tools" and not all(isinstance(tool, Tool) for tool in cast("Sequence[object]", value)):
-        raise ConfigurationError("tools: write Tool(name, description, parameters) for each")
-    if name in AT_LEAST and value is not None:
-        _check_number(name, value, AT_LEAST[name])
+        return "Tool(name, description, parameters) for each"
+    if name in AT_LEAST:
+        return _wrong_number(name, value)
+    kind, write = KINDS.get(name, (object, ""))
+    return None if isinstance(value, kind) else write
 
 
-def _check_number(name: str, value: object, least: float) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= least:
-        raise ConfigurationError(f"{name} = {value!r}: write a number of at least {least:g}")
+def _wrong_number(name: str, value: object) -> str | None:
+    whole, least = name in WHOLE, AT_LEAST[name]
+    number = isinstance(value, int) or (isinstance(value, float) and not whole)
+    if number and not isinstance(value, bool) and least <= cast(float, value) < inf:
+        return None
+    bound = "" if least == -inf else f" of at least {least:g}"
+    return f"a {'whole number' if whole else 'number'}{bound}"
 
 
 def _messages(prompt: Prompt) -> Iterator[Message]:

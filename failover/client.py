@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequen
 from dataclasses import dataclass
 from decimal import Decimal
 from threading import Lock
-from typing import Any, Literal, Self, Unpack, cast, get_args
+from typing import Any, Self, Unpack, cast
 
 import httpx
 
@@ -25,6 +25,7 @@ from failover._flow import Call, Core
 from failover._http import Clients
 from failover._ledger import Ledger
 from failover._live import Live
+from failover._options import OnContentFilter, OnStoreLost, OnStreamCut, check
 from failover._prompt import Prompt, request_of
 from failover._routing import Router, Strategy
 from failover.cache.flight import Flights
@@ -39,10 +40,6 @@ from failover.store.choice import open_store
 from failover.store.memory import MemoryStore
 from failover.store.shelter import Shelter
 from failover.types import NANO, CallOptions, Chunk, Request, Response, Result
-
-OnStreamCut = Literal["raise", "resume"]
-OnContentFilter = Literal["raise", "next"]
-OnStoreLost = Literal["raise", "local"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,12 +133,7 @@ class Failover:
         http2: bool = False,
     ) -> None:
         self._config = {name: value for name, value in locals().items() if name not in ("self", "targets")}
-        _one_of("strategy", strategy, get_args(Strategy))
-        _one_of("on_stream_cut", on_stream_cut, get_args(OnStreamCut))
-        _one_of("on_content_filter", on_content_filter, get_args(OnContentFilter))
-        _one_of("on_store_lost", on_store_lost, get_args(OnStoreLost))
-        _positive("deadline", deadline)
-        _positive("max_wait", max_wait)
+        check(self._config)
         self.targets = targets_of(targets)
         self._hedge = hedge
         self._listeners: tuple[events.Listener, ...] = tuple(listeners)
@@ -423,16 +415,6 @@ def _close(clients: Sequence[Clients]) -> None:
 
 def _now() -> Now:
     return Now(time.monotonic(), time.time())
-
-
-def _one_of(name: str, value: object, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ConfigurationError(f"{name} = {value!r}: write one of {', '.join(map(repr, allowed))}")
-
-
-def _positive(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
-        raise ConfigurationError(f"{name} = {value!r}: write a number of seconds above 0")
 
 
 def _succeeded(response: Response) -> Result:

@@ -16,11 +16,17 @@ from pathlib import Path
 from typing import get_args
 
 from failover import settings
+from failover._options import OnContentFilter, OnStoreLost, OnStreamCut
 from failover._routing import Strategy
-from failover.client import Failover, OnContentFilter, OnStreamCut
+from failover.client import Failover
 
 ENTRY = re.compile(r"(?P<names>[a-z_0-9]+(?:, [a-z_0-9]+)*): (?P<meaning>.*)")
-CHOICES = {"Strategy": Strategy, "OnStreamCut": OnStreamCut, "OnContentFilter": OnContentFilter}
+CHOICES = {
+    "Strategy": Strategy,
+    "OnStreamCut": OnStreamCut,
+    "OnContentFilter": OnContentFilter,
+    "OnStoreLost": OnStoreLost,
+}
 SECTIONS = (
     "Target",
     "Budget",

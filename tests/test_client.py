@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,7 @@ from contextlib import suppress
 from decimal import Decimal
 from typing import Any
 
+import httpx
 import pytest
 
 from failover import (
@@ -327,6 +329,30 @@ def test_a_mistake_is_said_when_the_object_is_built(
     with pytest.raises(ConfigurationError) as caught:
         build()
     assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"response_cache": 5}, "response_cache = 5: write True, False or Cache(...)"),
+        ({"breaker": 5}, "breaker = 5: write CircuitBreaker("),
+        ({"retry": 3}, "retry = 3: write Retry("),
+        ({"timeouts": 5}, "timeouts = 5: write Timeouts("),
+        ({"hedge": True}, "hedge = True: write Hedge()"),
+        ({"max_wait": "long"}, "max_wait = 'long'"),
+        ({"listeners": print}, "write a list of functions"),
+        ({"listeners": [5]}, "write a list of functions"),
+        ({"client": httpx.Client}, "write an httpx.Client"),
+        ({"async_client": 5}, "write an httpx.AsyncClient"),
+        ({"http2": "yes"}, "http2 = 'yes': write True or False"),
+        ({"store": 5}, "store = 5: write 'memory'"),
+        ({"on_stream_cut": "go on"}, "write one of 'raise', 'resume'"),
+    ],
+    ids=str,
+)
+def test_an_option_of_the_wrong_kind_says_what_to_write(options: Any, says: str) -> None:
+    with pytest.raises(ConfigurationError, match=re.escape(says)):
+        Failover([Target("a", model="m", base_url="http://x/v1")], **options)
 
 
 def test_from_env_makes_a_target_for_each_key_found(monkeypatch: pytest.MonkeyPatch) -> None:

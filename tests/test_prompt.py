@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -48,22 +49,36 @@ def test_dictionaries_are_read_as_openai_writes_them() -> None:
         ({"max_tokens": True}, "max_tokens = True"),
         ({"deadline": float("nan")}, "deadline = nan"),
         ({"max_retries": -1}, "max_retries = -1"),
+        ({"max_tokens": 2.5}, "max_tokens = 2.5: write a whole number of at least 1"),
+        ({"temperature": "hot"}, "temperature = 'hot': write a number of at least 0"),
+        ({"seed": "x"}, "seed = 'x': write a whole number"),
+        ({"presence_penalty": float("inf")}, "presence_penalty = inf: write a number"),
+        ({"response_format": {"type": "json_object"}}, "write JsonFormat()"),
+        ({"tool_choice": {"type": "any"}}, "the name of a tool"),
+        ({"cache": None}, "cache = None: write True or False"),
+        ({"labels": ["a"]}, "labels = ['a']: write a dictionary"),
         ({"prefer": "a"}, "write a list"),
         ({"stop": "x"}, "write a list"),
         ({"tools": [{"type": "function"}]}, "write Tool("),
     ],
 )
 def test_an_option_that_cannot_be_meant_says_what_to_write(options: dict[str, Any], says: str) -> None:
-    with pytest.raises(ConfigurationError, match=says.replace("(", r"\(")):
+    with pytest.raises(ConfigurationError, match=re.escape(says)):
         request_of("hi", **options)
 
 
 @pytest.mark.parametrize(
-    "prompt", [5, None, [5], [{"content": "x"}], [{"role": "robot", "content": "x"}], [{"role": "user", "content": 5}]]
+    "prompt",
+    [5, None, [], [5], [{"content": "x"}], [{"role": "robot", "content": "x"}], [{"role": "user", "content": 5}]],
 )
 def test_a_prompt_that_is_none_is_refused(prompt: Any) -> None:
     with pytest.raises(ConfigurationError):
         request_of(prompt)
+
+
+def test_none_is_as_good_as_nothing() -> None:
+    nothing = dict.fromkeys(("tools", "stop", "max_tokens", "temperature", "response_format", "thinking"))
+    assert request_of("hi", **nothing) == request_of("hi")
 
 
 def test_lists_become_tuples() -> None:
