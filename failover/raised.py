@@ -14,6 +14,7 @@ Bodies are taken where they were read already; nothing here does I/O, and an att
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -92,6 +93,17 @@ def _bodies(error: BaseException, response: object) -> Iterator[object]:
     yield _mapping(_get(error, "details"))  # google.genai
     arguments = _get(error, "args")
     yield _mapping(arguments[0]) if arguments and not isinstance(arguments[0], str) else None
+    yield _retold(error)
+
+
+RETOLD = re.compile(r"(?:ResponseError\(code=')?(\w+_error|rate_limit_exceeded|invalid_prompt)\b")
+"""How langchain-openai words an ``error`` or ``response.failed`` event of a Responses stream."""
+
+
+def _retold(error: BaseException) -> Mapping[str, Any] | None:
+    """An error event that a framework has put into words, and a ``ValueError``."""
+    found = RETOLD.match(sentence(error)) if type(error) is ValueError else None
+    return {"error": {"code": found[1], "message": sentence(error)}} if found else None
 
 
 def _mapping(body: object) -> object:

@@ -34,7 +34,7 @@ def profile_of(abilities: Sequence[Facts]) -> ModelProfile:
         tool_calling=all(facts.tools for facts in abilities),
         tool_choice=all(facts.tools and facts.forced_tool_choice for facts in abilities),
         tool_call_streaming=all(facts.tools for facts in abilities),
-        structured_output=all(facts.structured_output for facts in abilities),
+        structured_output=all(facts.structured_output and facts.json_schema for facts in abilities),
     )
     if window := _least(facts.context_window for facts in abilities):
         profile["max_input_tokens"] = window

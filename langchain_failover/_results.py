@@ -6,14 +6,12 @@ Two shapes, told by the model's ``output_version``:
   ``additional_kwargs["reasoning_content"]``.  Only an answer that holds media is a list of standard blocks.
 - v1: ``content`` is always the list of LangChain's standard blocks, reasoning and tool calls among them.
 
-``model_provider`` is LangChain's key to the reader of a message's content (``content_blocks``).  It names the provider
-that answered, except where LangChain's reader for that provider would miss a part of a v0 message (tool calls beside
-a string, reasoning beside it); there it is left out, and LangChain's general reader finds everything.  Who answered
-always stands in the ``failover`` entry.
-
 Both keep what replay needs (see ``_kept``), both say who answered (``response_metadata``: ``model_name``,
 ``model_provider``, ``finish_reason`` and our own ``failover`` entry), and both leave the message's id to LangChain:
 a cached answer must never carry the id of an earlier message, which LangGraph would replace.
+
+Who really answered is also said where tracers look for it: LangSmith, which is told the first target when the run
+starts, in ``generation_info`` (as of langchain-core 1.7, as by LangChain's own gateway), Langfuse in ``llm_output``.
 
 A stream is translated chunk by chunk by a ``Pieces`` of its own; usage, metadata and ``chunk_position`` ride on its
 last chunk only.  Usage of a cached answer is shown as LangChain's own cache shows it: the tokens stand, with
@@ -33,13 +31,18 @@ from langchain_core.messages.ai import InputTokenDetails, OutputTokenDetails, Us
 from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.output_parsers.openai_tools import make_invalid_tool_call, parse_tool_call
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.tracers import core as tracing
 
 from failover.types import Block, Chunk, Media, Response, Step, Text, Thinking, ToolCall, Usage
 from langchain_failover._kept import BROKEN, KEY, keep
 from langchain_failover._messages import ENTRY
+from langchain_failover._readers import keep_apart
 
 ORIGIN = "failover_origin"
 """Where an answer keeps what a LangChain model that served as a target had returned (``Answer.extra``, and here)."""
+
+RESOLVED = getattr(tracing, "GATEWAY_METADATA_RESPONSE_KEY", None)
+"""Where LangChain's tracers read who was chosen to answer; None before langchain-core 1.7, whose tracers do not."""
 
 PASSED_ON = ("logprobs", "system_fingerprint", "service_tier")
 """What a provider said besides that LangChain's own integrations show as well."""
@@ -52,12 +55,14 @@ Content = str | list[str | dict[Any, Any]]
 
 def result_of(response: Response, version: str | None) -> ChatResult:
     """The answer as the one generation of a ``ChatResult``."""
-    return ChatResult(generations=[ChatGeneration(message=_message(response, version))])
+    generation = ChatGeneration(message=_message(response, version), generation_info=_resolved(response))
+    return ChatResult(generations=[generation], llm_output={"model_name": _model_name(response)})
 
 
 def _message(response: Response, version: str | None) -> AIMessage:
+    keep_apart(response.provider)
     calls, broken = parsed_calls(response.tool_calls)
-    message = AIMessage(
+    return AIMessage(
         content=_v1_content(response) if version == "v1" else _v0_content(response),
         additional_kwargs={**_beside(response, version), **_kept(response)},
         tool_calls=calls,
@@ -65,16 +70,6 @@ def _message(response: Response, version: str | None) -> AIMessage:
         usage_metadata=usage_of(response),
         response_metadata=metadata_of(response, version),
     )
-    if not _is_read_whole(message):
-        del message.response_metadata["model_provider"]
-    return message
-
-
-def _is_read_whole(message: AIMessage) -> bool:
-    """Whether LangChain, told the provider, finds all that is in the message (``content_blocks``)."""
-    found = [block["type"] for block in message.content_blocks]
-    reasons = "reasoning_content" in message.additional_kwargs
-    return found.count("tool_call") == len(message.tool_calls) and ("reasoning" in found or not reasons)
 
 
 def _v0_content(response: Response) -> Content:
@@ -212,12 +207,10 @@ def _output_details(usage: Usage) -> OutputTokenDetails:
 def metadata_of(response: Response, version: str | None) -> dict[str, Any]:
     """Who answered and how it went; our own part under ``failover``."""
     answer = response.answer
-    said = {
-        key: answer.extra[key] for key in ("logprobs", "system_fingerprint", "service_tier") if answer.extra.get(key)
-    }
+    said = {key: answer.extra[key] for key in PASSED_ON if answer.extra.get(key)}
     shape = {"output_version": "v1"} if version == "v1" else {}
     return {
-        "model_name": response.model or response.author.partition(":")[2],
+        "model_name": _model_name(response),
         "model_provider": response.provider,
         "finish_reason": response.finish_reason,
         **({"id": answer.id} if answer.id else {}),
@@ -225,6 +218,14 @@ def metadata_of(response: Response, version: str | None) -> dict[str, Any]:
         **shape,
         ENTRY: entry_of(response),
     }
+
+
+def _model_name(response: Response) -> str:
+    return response.model or response.author.partition(":")[2]
+
+
+def _resolved(response: Response) -> dict[str, Any] | None:
+    return {RESOLVED: {"provider": response.provider, "model": _model_name(response)}} if RESOLVED else None
 
 
 def entry_of(response: Response) -> dict[str, Any]:
@@ -297,14 +298,15 @@ def _chunk(content: Content, **parts: Any) -> ChatGenerationChunk:
 
 
 def _last(content: Content, response: Response, version: str | None) -> ChatGenerationChunk:
-    whole = _message(response, version)
-    return _chunk(
-        content,
+    keep_apart(response.provider)
+    message = AIMessageChunk(
+        content=content,
         additional_kwargs=_kept(response),
-        usage_metadata=whole.usage_metadata,
-        response_metadata=whole.response_metadata,
+        usage_metadata=usage_of(response),
+        response_metadata=metadata_of(response, version),
         chunk_position="last",
     )
+    return ChatGenerationChunk(message=message, generation_info=_resolved(response))
 
 
 def _call_chunk(call: ToolCall, number: int) -> Any:

@@ -9,7 +9,8 @@ twins: below LangChain's callbacks, so that one call stays one run in a trace, w
 - Tools go through the model's own ``bind_tools``, so its dialect, its structured output and its limits apply.
 - Its SDK's retries are switched off where it lets us (``max_retries`` 0, also on clients it built already), so that
   they do not multiply ours.
-- Its answers are judged like any others before they are believed.
+- Its answers are judged like any others before they are believed.  A stream that stops without saying why is a cut one,
+  if this model's streams do say why: the vendors' SDKs take a connection that was closed for the end.
 - Its exceptions become failures by the same table as HTTP's, from the status, headers and body they carry.
   Cancellation and LangGraph's control flow are nobody's failure and pass through.
 
@@ -75,6 +76,12 @@ FINISH: Mapping[str, FinishReason] = {
     "pause_turn": "pause",
 }
 """Finish reasons as LangChain's integrations report them, in lower case."""
+
+ENDINGS = ("finish_reason", "stop_reason", "stopReason", "done_reason", "status")
+"""Where LangChain's integrations put the reason (OpenAI and most others, Anthropic, Bedrock, Ollama, Responses)."""
+
+TELL_THEIR_END = ("langchain_openai", "langchain_anthropic")
+"""Packages whose classes say at the end of every stream why it ended; of others it is learned from their streams."""
 
 SAMPLING = (
     "max_tokens",
@@ -162,6 +169,7 @@ class ModelAttempter:
         self._model = model
         self._bound = bound
         self._author = author
+        self._habits = _Habits(_tells_its_end(model))
 
     @property
     def model(self) -> BaseChatModel:
@@ -188,7 +196,7 @@ class ModelAttempter:
         if not self._model._should_stream(async_api=False, stream=True):
             yield from _as_stream(self.attempt(job))
             return
-        heard = _Heard()
+        heard = _Heard(self._habits)
         try:
             call = self._call(job.request)
             chunks = self._model._stream(call.messages, stop=call.stop, run_manager=None, **call.options)
@@ -205,7 +213,7 @@ class ModelAttempter:
             for item in _as_stream(await self.aattempt(job)):
                 yield item
             return
-        heard = _Heard()
+        heard = _Heard(self._habits)
         try:
             async with aclosing(self._timed(job)) as chunks:
                 async for chunk in chunks:
@@ -290,7 +298,7 @@ def _informed(
 def _answer(message: AIMessage) -> Outcome:
     (turn,) = messages_of([message])
     notes = message.response_metadata
-    native = str(notes.get("finish_reason") or notes.get("stop_reason") or notes.get("status") or "")
+    native = _ending(notes)
     answer = Answer(
         turn,
         finish_reason=FINISH.get(native.lower(), "stop"),
@@ -301,6 +309,10 @@ def _answer(message: AIMessage) -> Outcome:
         extra={ORIGIN: _original(message)},
     )
     return judge(answer)
+
+
+def _ending(notes: Mapping[str, Any]) -> str:
+    return str(next((notes[key] for key in ENDINGS if notes.get(key)), ""))
 
 
 def _original(message: AIMessage) -> dict[str, Any]:
@@ -353,10 +365,22 @@ def _piece(block: Block, index: int) -> Chunk:
             return Chunk(blocks=(block,), index=index)
 
 
+@dataclass(slots=True)
+class _Habits:
+    """What is known of a model's streams."""
+
+    tells_its_end: bool
+
+
+def _tells_its_end(model: BaseChatModel) -> bool:
+    return any(base.__module__.startswith(TELL_THEIR_END) for base in type(model).__mro__)
+
+
 class _Heard:
     """What a streamed attempt has said so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, habits: _Habits) -> None:
+        self._habits = habits
         self._chunks: list[ChatGenerationChunk] = []
         self._numbers: dict[str, int] = {}
 
@@ -376,10 +400,20 @@ class _Heard:
         if not self._chunks:
             yield Failure(Kind.EMPTY, "the stream ended without a chunk")
             return
-        outcome = _answer(self._whole())
+        whole = self._whole()
+        if self._was_cut(whole):
+            yield self.broken(Failure(Kind.CUT, "the stream ended without saying why"))
+            return
+        outcome = _answer(whole)
         if isinstance(outcome, Answer) and (calls := outcome.message.tool_calls):
             yield Chunk(tool_calls=calls, index=self._number("tool_calls"))
         yield outcome
+
+    def _was_cut(self, whole: AIMessage) -> bool:
+        last = cast("AIMessageChunk", self._chunks[-1].message)
+        told = bool(_ending(whole.response_metadata)) or getattr(last, "chunk_position", None) == "last"
+        self._habits.tells_its_end |= told
+        return self._habits.tells_its_end and not told
 
     def broken(self, failure: Failure) -> Failure:
         if not self._chunks:

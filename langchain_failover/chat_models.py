@@ -17,12 +17,13 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
 from inspect import signature
 from typing import TYPE_CHECKING, Any, Self, cast
+from uuid import uuid4
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun, Callbacks
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.language_models.base import LangSmithParams
 from langchain_core.language_models.model_profile import ModelProfile
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.messages import LC_ID_PREFIX, AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult, Generation, LLMResult
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import ensure_config
@@ -184,10 +185,7 @@ class ChatFailover(BaseChatModel):
         if self.failover is None:
             self.failover = Failover(keyed(self.targets, self.api_key), **self._shaping())
         elif differing := self._differing(self.failover):
-            raise ConfigurationError(
-                f"ChatFailover: {', '.join(differing)} cannot be given beside failover=...: a live Failover keeps what "
-                "it was built with; give it there, or leave failover out"
-            )
+            raise ConfigurationError(_fixed(differing))
         if self.profile is None:
             self.profile = profile_of(self.failover.abilities)
         return self
@@ -433,8 +431,11 @@ class ChatFailover(BaseChatModel):
         return super()._get_llm_string(stop, **{key: value for key, value in kwargs.items() if key not in RUN_OPTIONS})
 
     def _convert_cached_generations(self, cache_val: list[Generation]) -> list[ChatGeneration]:
-        """An answer from LangChain's own cache cost nothing this time."""
+        """An answer from LangChain's own cache cost nothing this time, and is a message of its own."""
         return [_from_cache(generation) for generation in super()._convert_cached_generations(cache_val)]
+
+    def _combine_llm_outputs(self, llm_outputs: list[dict[str, Any] | None]) -> dict[str, Any]:
+        return next((dict(output) for output in llm_outputs if output), {})
 
     def get_num_tokens(self, text: str) -> int:
         """An estimate that needs no vocabulary: bytes, by ``BYTES_PER_TOKEN``."""
@@ -448,6 +449,14 @@ class ChatFailover(BaseChatModel):
     def __repr_args__(self) -> Any:
         """Without what LangChain notes about itself and what follows from the targets."""
         return [(name, value) for name, value in super().__repr_args__() if name not in ("metadata", "profile")]
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Shares the live core.  Raises ``ConfigurationError`` for a change that only a new core could follow."""
+        copied = super().model_copy(update=update, deep=deep)
+        vars(copied).pop("_serialized", None)  # LangChain keeps it, and takes it for the key of its cache
+        if update and (differing := copied._differing(copied.core)):
+            raise ConfigurationError(_fixed(differing))
+        return copied
 
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         return self.model_copy()
@@ -487,6 +496,13 @@ class ChatFailover(BaseChatModel):
         await self.aclose()
 
 
+def _fixed(differing: Sequence[str]) -> str:
+    return (
+        f"ChatFailover: {', '.join(differing)} cannot be given beside failover=...: a live Failover keeps what it was "
+        "built with; give it there, or leave failover out"
+    )
+
+
 # ------------------------------------------------------------------ calling
 
 
@@ -503,9 +519,10 @@ def _for_events(version: str, config: RunnableConfig | None, kwargs: dict[str, A
 
 
 def _from_cache(generation: ChatGeneration) -> ChatGeneration:
-    message = generation.message
-    entry = message.response_metadata.get(ENTRY)
-    if entry is not None:
-        notes = {**message.response_metadata, ENTRY: {**entry, "cached": True, "cost": 0.0}}
-        generation.message = message.model_copy(update={"response_metadata": notes})
-    return generation
+    """Under a new id: LangGraph would take an old one for the old message, and neither stream nor keep the answer."""
+    notes = dict(generation.message.response_metadata)
+    if ENTRY in notes:
+        notes[ENTRY] = {**notes[ENTRY], "cached": True, "cost": 0.0}
+    fresh = {"id": f"{LC_ID_PREFIX}-{uuid4()}", "response_metadata": notes}
+    message = generation.message.model_copy(update=fresh)
+    return generation.model_copy(update={"message": message})

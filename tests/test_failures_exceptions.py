@@ -404,6 +404,20 @@ def test_what_a_value_error_says_is_not_the_providers_word() -> None:
         assert failure_of(ValueError(text)).kind is Kind.UNSUPPORTED
 
 
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("overloaded_error: Overloaded", Kind.OVERLOADED),
+        ("ResponseError(code='server_error', message='Please try again.')", Kind.SERVER_ERROR),
+        ("rate_limit_exceeded: Slow down", Kind.RATE_LIMITED),
+        ("invalid_prompt: It was flagged.", Kind.CONTENT_FILTER),
+        ("max_tokens: must be positive", Kind.UNSUPPORTED),
+    ],
+)
+def test_an_error_event_that_langchain_put_into_a_value_error_is_the_providers_word(text: str, kind: Kind) -> None:
+    assert failure_of(ValueError(text)).kind is kind
+
+
 def test_a_cause_that_was_suppressed_is_not_looked_at() -> None:
     error = RuntimeError("x")
     error.__context__ = TimeoutError()

@@ -10,11 +10,13 @@ import pytest
 from langchain.agents import create_agent
 from langchain.agents.middleware import AgentMiddleware, ModelRequest
 from langchain.agents.structured_output import ProviderStrategy, ToolStrategy
+from langchain_core.caches import InMemoryCache
 from langchain_core.chat_history import InMemoryChatMessageHistory
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, ToolMessage
 from langchain_core.runnables.history import RunnableWithMessageHistory
 from langchain_core.tools import tool
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import START, MessagesState, StateGraph
 from pydantic import BaseModel
 
 from failover import Target
@@ -87,19 +89,23 @@ def test_every_token_is_streamed_exactly_once() -> None:
     assert sum(len(one.tool_call_chunks) for one in seen) == 1
 
 
-def test_a_cached_answer_streams_once_and_replaces_nothing() -> None:
-    model = chat(target("only", says("a ", "b")), response_cache=True)
-    agent = create_agent(model, [], checkpointer=InMemorySaver())
-    for thread in ("1", "2"):
-        config = {"configurable": {"thread_id": thread}}
-        tokens = [one.text for one, _ in _streamed(agent, "hi", config=config) if isinstance(one, AIMessageChunk)]
+@pytest.mark.parametrize("own", [True, False], ids=["our cache", "LangChain's"])
+def test_a_cached_answer_streams_once_and_replaces_nothing(own: bool) -> None:
+    model = chat(target("only", says("a ", "b")), **({"response_cache": True} if own else {"cache": InMemoryCache()}))
+
+    def ask_the_same(state: MessagesState) -> Any:
+        return {"messages": [model.invoke([HumanMessage("the same")])]}
+
+    graph = StateGraph(MessagesState).add_node("model", ask_the_same).add_edge(START, "model")
+    agent = graph.compile(checkpointer=InMemorySaver())
+    config: Any = {"configurable": {"thread_id": "1"}}
+    for _ in range(3):
+        tokens = [one.text for one, _ in _streamed(agent, "hi", config=config) if isinstance(one, AIMessage)]
         assert "".join(tokens) == "a b"
     assert len(script(model).jobs) == 1
-    config = {"configurable": {"thread_id": "3"}}
-    for _ in range(2):
-        messages = agent.invoke({"messages": [HumanMessage("hi", id="q")]}, config)["messages"]
-    ids = [one.id for one in messages]
-    assert len(set(ids)) == len(ids)
+    messages = agent.get_state(config).values["messages"]
+    assert [type(one) for one in messages] == [HumanMessage, AIMessage] * 3
+    assert len({one.id for one in messages}) == 6
 
 
 # -------------------------------------------------------- structured answers

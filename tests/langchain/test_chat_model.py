@@ -6,6 +6,7 @@ import asyncio
 import copy
 import pickle
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from inspect import signature
 from typing import Any
 
@@ -13,12 +14,15 @@ import pytest
 from langchain_core._api.beta_decorator import suppress_langchain_beta_warning
 from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import UsageMetadataCallbackHandler
+from langchain_core.globals import set_llm_cache
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.rate_limiters import InMemoryRateLimiter
 from langchain_core.runnables import ConfigurableField, RunnableConfig
+from langchain_core.tracers.base import BaseTracer
+from langchain_core.tracers.schemas import Run
 from pydantic import BaseModel
 
 from failover import (
@@ -33,12 +37,14 @@ from failover import (
 from failover.types import CallOptions, Chunk, Failure, JsonFormat, Kind, Text, Thinking, ToolCall
 from langchain_failover import ChatFailover
 from langchain_failover._options import OPTIONS
+from langchain_failover._results import RESOLVED
 from langchain_failover._structured import surest_method
 from langchain_failover.chat_models import CALLING, SHAPING
 from tests.langchain.kit import DOWN, Recorder, chat, run, says, script, target
 
 CALL = ToolCall("c1", "add", '{"a":1}')
 HAS_V3 = hasattr(BaseChatModel, "stream_events")
+HAS_RESOLVED = RESOLVED is not None
 
 
 def stream_all(model: Any, *args: Any, **kwargs: Any) -> AIMessageChunk:
@@ -389,6 +395,13 @@ def test_fields_that_shape_the_core_cannot_differ_from_copy_to_copy() -> None:
         ChatFailover(["openai:gpt-6-luna"], failover=model.core, api_key="k")
 
 
+def test_a_copy_that_only_a_new_core_could_follow_is_refused() -> None:
+    model = chat(target("a"))
+    for change in ({"budget": 1}, {"strategy": "weighted"}, {"targets": (target("b"),)}):
+        with pytest.raises(ConfigurationError, match=f"{next(iter(change))} cannot be given beside failover="):
+            model.model_copy(update=change)
+
+
 def test_one_guard_serves_several_models() -> None:
     guard = Failover([target("only")], response_cache=False)
     ChatFailover(failover=guard, temperature=0.1).invoke("hi")
@@ -413,6 +426,38 @@ def test_one_call_is_one_run_however_many_targets_fail(door: Callable[..., Any])
     recorder = Recorder()
     door(chat(target("a", DOWN), target("b", DOWN), target("c")), "hi", {"callbacks": [recorder]})
     assert recorder.events == ["start", "end"]
+
+
+class Tracer(BaseTracer):
+    """Keeps the finished runs, as LangSmith would get them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.finished: list[Run] = []
+
+    def _persist_run(self, run: Run) -> None:
+        self.finished.append(run)
+
+
+@every_door
+def test_a_trace_names_the_model_that_answered(door: Callable[..., Any]) -> None:
+    tracer = Tracer()
+    other = replace(says("hello"), model="claude-haiku-5-5-20261001")
+    second = target("second", other, provider="anthropic", model="claude-haiku-5-5")
+    door(chat(target("first", DOWN), second), "hi", {"callbacks": [tracer]})
+    (run_,) = tracer.finished
+    assert (run_.error, run_.child_runs) == (None, [])
+    (((generation,),)) = run_.outputs["generations"]
+    assert generation["message"]["kwargs"]["response_metadata"]["model_provider"] == "anthropic"
+    if HAS_RESOLVED:
+        metadata = run_.extra["metadata"]
+        assert (metadata["ls_provider"], metadata["ls_model_name"]) == ("anthropic", "claude-haiku-5-5-20261001")
+
+
+def test_a_whole_answer_says_its_model_where_langfuse_looks() -> None:
+    model = chat()
+    assert model.generate([[HumanMessage("hi")]]).llm_output == {"model_name": "gpt-6-luna"}
+    assert model.generate([]).llm_output == {}
 
 
 @every_door
@@ -440,7 +485,27 @@ def test_langchains_own_cache_comes_first_and_is_told_as_free() -> None:
     assert again.response_metadata["failover"]["cached"]
     assert again.response_metadata["failover"]["cost"] == 0
     model.invoke("hi", temperature=0.3)
-    assert len(script(model).jobs) == 2
+    model.model_copy(update={"temperature": 0.4}).invoke("hi")
+    assert len(script(model).jobs) == 3
+
+
+def test_an_answer_from_langchains_own_cache_is_a_message_of_its_own() -> None:
+    model = chat(cache=InMemoryCache())
+    seen = [model.invoke("hi") for _ in range(3)]
+    assert len({message.id for message in seen}) == 3
+    assert [message.response_metadata["failover"]["cached"] for message in seen] == [False, True, True]
+
+
+def test_langchains_global_cache_serves_whole_calls_and_streams_go_past_it() -> None:
+    set_llm_cache(InMemoryCache())
+    try:
+        model = chat()
+        assert {model.invoke("hi").text for _ in range(2)} == {"hello"}
+        assert stream_all(model, "hi").text == "hello"
+        assert len(script(model).jobs) == 2
+        assert chat(cache=False).invoke("hi").response_metadata["failover"]["cached"] is False
+    finally:
+        set_llm_cache(None)
 
 
 def test_langchains_rate_limiter_is_asked() -> None:

@@ -12,6 +12,7 @@ from langchain_core._api.beta_decorator import suppress_langchain_beta_warning
 from langchain_core.load import dumps, loads
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.messages.ai import add_usage
+from langchain_core.messages.block_translators import register_translator
 
 from failover._shaper import chunks_of
 from failover.types import Answer, Block, Chunk, Media, Message, Response, Step, Text, Thinking, ToolCall, Usage
@@ -154,7 +155,18 @@ def test_langchain_reads_every_part_whoever_answered(provider: str, version: str
         shown = [block["type"] for block in message.content_blocks if block.get("text") != ""]
         assert shown == [names[type(block)] for block in blocks]
         assert message.response_metadata["failover"]["provider"] == provider
-        assert message.response_metadata.get("model_provider", provider) == provider
+        assert message.response_metadata["model_provider"] == provider
+
+
+def test_a_reader_that_comes_late_is_kept_from_our_messages_and_has_all_others() -> None:
+    def theirs(message: Any) -> Any:
+        return [{"type": "text", "text": "theirs"}]
+
+    register_translator("late", theirs, theirs)
+    ours = message_of(response(Text("a"), CALL, provider="late"))
+    assert [block["type"] for block in ours.content_blocks] == ["text", "tool_call"]
+    others = AIMessage("a", response_metadata={"model_provider": "late"})
+    assert others.content_blocks == theirs(others)
 
 
 @pytest.mark.parametrize("read", [message_of, streamed])

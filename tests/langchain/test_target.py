@@ -16,8 +16,19 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from langchain_openai import ChatOpenAI
 from pydantic import BaseModel, Field, SecretStr
 
-from failover import AllTargetsFailed, ConfigurationError, Failover, JsonFormat, Media, Message, Price, Target, Timeouts
-from failover.types import Text, Thinking, ToolResult
+from failover import (
+    AllTargetsFailed,
+    ConfigurationError,
+    Failover,
+    JsonFormat,
+    Media,
+    Message,
+    Price,
+    StreamInterrupted,
+    Target,
+    Timeouts,
+)
+from failover.types import Kind, Text, Thinking, ToolResult
 from langchain_failover import ChatFailover, as_target
 from langchain_failover._target import ModelAttempter, without_retries
 from tests.langchain.kit import Recorder, run, says
@@ -375,6 +386,25 @@ async def test_a_stream_that_stops_halfway_is_given_up_between_contents() -> Non
     with pytest.raises(Exception, match="timeout") as caught:
         _ = [chunk async for chunk in guarded.astream("hi")]
     assert getattr(caught.value, "partial", None) == "It is"
+
+
+class Cutting(Streaming):
+    """Ends its streams without a word after so many pieces; None: says all of it."""
+
+    ends: list[int | None]
+
+    def _stream(self, *args: Any, **kwargs: Any) -> Iterator[ChatGenerationChunk]:
+        yield from list(super()._stream(*args, **kwargs))[: self.ends.pop(0)]
+
+
+@pytest.mark.parametrize("door", [DOORS["stream"], DOORS["astream"]], ids=["stream", "astream"])
+def test_a_stream_that_does_not_say_why_it_ended_was_cut_if_this_models_streams_do_say(door: Any) -> None:
+    guarded = chat(Cutting(ends=[3, None, 3]))
+    assert door(guarded, "hi").text == "hel", "it may be a model that never says"
+    assert door(guarded, "hi").text == "hello"
+    with pytest.raises(StreamInterrupted) as caught:
+        door(guarded, "hi")
+    assert (caught.value.partial, caught.value.kind) == ("hel", Kind.CUT)
 
 
 def test_a_model_that_refuses_its_tools_fails_and_says_so() -> None:

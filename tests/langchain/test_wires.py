@@ -264,6 +264,18 @@ def test_its_failures_mean_what_they_mean_over_our_own_wire(world: World, fault:
     assert world["openai"].calls == 1, "its SDK must not retry by itself"
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("responses", [False, True])
+def test_a_connection_that_was_closed_is_not_taken_for_the_end_of_its_stream(world: World, responses: bool) -> None:
+    theirs = openai_model(world, model="gpt-4.1", use_responses_api=responses)
+    model = world.chat(as_target(theirs, "theirs"), "anthropic")
+    world["openai"].script(Cut(after=0), Cut(after=2, answer=Reply("It is quite simple.")))
+    assert who([*model.stream("hi")][-1]) == "anthropic"
+    with pytest.raises(StreamInterrupted, match="theirs: cut") as caught:
+        list(model.stream("hi"))
+    assert "It is quite simple.".startswith(caught.value.partial)
+
+
 # ---------------------------------------------------------------- simulated
 
 
