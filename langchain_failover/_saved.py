@@ -2,7 +2,8 @@
 
 Targets become strings where their name says all, else dictionaries of what differs from the defaults; settings
 become dictionaries; both are what the constructor takes.  A key that was given is written as LangChain's marker for
-a secret, under the name of the provider's environment variable, and is looked up there when it is loaded.  Live
+a secret, under the name of the provider's environment variable, and is looked up there when it is loaded; a store's
+address that holds a password likewise, under ``REDIS_URL``.  Live
 things (HTTP clients, stores, listeners, framework models, functions) are left to LangChain, which writes them as
 ``not_implemented`` and refuses to load them.
 """
@@ -17,13 +18,23 @@ from typing import Any
 from langchain_core.load.serializable import Serializable
 from pydantic import SecretStr
 
+from failover._checked import without_userinfo
 from failover.dialects.providers import PROVIDERS
 from failover.settings import Target
 
 
 def saved_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options of an orchestrator as JSON values."""
-    return {name: _saved(value) for name, value in options.items()}
+    return {name: _store(value) if name == "store" else _saved(value) for name, value in options.items()}
+
+
+def _store(store: Any) -> Any:
+    """An address that holds a password is a secret."""
+    hidden = isinstance(store, str) and without_userinfo(store) != store
+    return _Key(variable=STORE_VARIABLE) if hidden else _saved(store)
+
+
+STORE_VARIABLE = "REDIS_URL"
 
 
 def saved_targets(targets: Sequence[Target]) -> list[Any]:

@@ -30,6 +30,7 @@ from langchain_core.runnables.config import ensure_config
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 
 from failover import tokens
+from failover._checked import without_userinfo
 from failover.client import Failover
 from failover.errors import ConfigurationError
 from failover.settings import Budget, Cache, CircuitBreaker, Hedge, Retry, Target, Timeouts
@@ -59,6 +60,7 @@ SHAPING = (
     "timeouts",
     "max_wait",
     "store",
+    "on_store_lost",
     "on_stream_cut",
     "on_content_filter",
     "hedge",
@@ -95,8 +97,8 @@ class ChatFailover(BaseChatModel):
     failover: a live ``Failover`` in their place, so that several models share its breakers and budget.
     api_key: for targets given as strings: one key, or one per provider (``{"openai": "..."}``); default: the
         environment.
-    strategy, budget, response_cache, breaker, retry, timeouts, max_wait, store, on_stream_cut, on_content_filter,
-        hedge, listeners, client, async_client, http2: as in ``Failover``.
+    strategy, budget, response_cache, breaker, retry, timeouts, max_wait, store, on_store_lost, on_stream_cut,
+        on_content_filter, hedge, listeners, client, async_client, http2: as in ``Failover``.
     temperature, max_tokens, top_p, top_k, seed, presence_penalty, frequency_penalty, reasoning_effort, thinking,
         stop, extra_body: defaults of every call.
     timeout: seconds a whole call may take, over all attempts (default 600).
@@ -125,6 +127,7 @@ class ChatFailover(BaseChatModel):
     timeouts: Timeouts | None = None
     max_wait: float | None = None
     store: Any = None
+    on_store_lost: str | None = None
     on_stream_cut: str | None = None
     on_content_filter: str | None = None
     hedge: Hedge | None = None
@@ -447,8 +450,9 @@ class ChatFailover(BaseChatModel):
     # -------------------------------------------------------- copies, saving
 
     def __repr_args__(self) -> Any:
-        """Without what LangChain notes about itself and what follows from the targets."""
-        return [(name, value) for name, value in super().__repr_args__() if name not in ("metadata", "profile")]
+        """Without what LangChain notes about itself, what follows from the targets, and a store's password."""
+        shown = [(name, value) for name, value in super().__repr_args__() if name not in ("metadata", "profile")]
+        return [(name, without_userinfo(value) if isinstance(value, str) else value) for name, value in shown]
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Shares the live core.  Raises ``ConfigurationError`` for a change that only a new core could follow."""

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from failover import Budget, CircuitBreaker, ConfigurationError, Failover, Price, Target
 from langchain_failover import ChatFailover, register
+from langchain_failover._saved import saved_options
 from tests.langchain.kit import Recorder, chat, script
 from tests.langchain.kit import target as scripted
 
@@ -83,6 +84,15 @@ def test_a_given_key_is_a_secret_under_its_providers_name(rich: ChatFailover, mo
     assert saved[1]["api_key"] == {"lc": 1, "type": "secret", "id": ["OPENAI_API_KEY"]}
     monkeypatch.setenv("OPENAI_API_KEY", "another")
     assert read(dumps(rich)).core.targets[1].api_key.get_secret_value() == "another"
+
+
+def test_the_password_in_a_stores_address_is_a_secret() -> None:
+    kept = saved_options({"store": f"redis://:{SECRET}@there:6379/0"})
+    assert dumps(kept["store"]) == '{"lc": 1, "type": "secret", "id": ["REDIS_URL"]}'
+    assert saved_options({"store": "sqlite:///calls.db"}) == {"store": "sqlite:///calls.db"}
+    model = chat()
+    vars(model)["store"] = f"redis://:{SECRET}@there:6379/0"
+    assert SECRET not in repr(model)
 
 
 def test_a_shared_guard_is_written_with_its_own_configuration() -> None:
