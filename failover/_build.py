@@ -128,7 +128,7 @@ class Builder:
         key = _key(target, provider)
         live.gates = replace(live.gates, credential=_fingerprint(provider, key, self._salt))
         header, form = provider.auth
-        url = _url(target, provider)
+        url = live.url = _url(target, provider)
         gateway = bool(provider.base_url) and url != provider.base_url.rstrip("/")
 
         def credential() -> Mapping[str, str]:

@@ -77,6 +77,7 @@ class Core:
     lazy_cache: bool = False
     emit: Callable[[events.Event], None] = lambda event: None
     watched: bool = False  # somebody listens, so that a call's routine is worth an event
+    read: bool = False  # somebody wants to see what is asked and answered
     memory: Memory = field(default_factory=Memory)
     pace: Pace = field(default_factory=Pace)
     numbers: Iterator[int] = field(default_factory=lambda: count(1))
@@ -413,7 +414,7 @@ class Call:
             if lease.transition is not None:
                 self._turned(live, lease.transition)
             if self.core.watched:
-                self._started(live, lease)
+                self._started(live, lease, job.request)
             self.shaper.fresh()
             event = yield Attempt(live, job, self.shaper)
             if event is FIRST_CONTENT:
@@ -672,13 +673,23 @@ class Call:
     def _now(self) -> float:
         return self.core.now().mono
 
-    def _started(self, live: Live, lease: Lease) -> None:
+    def _started(self, live: Live, lease: Lease, request: Request) -> None:
         if lease.ask.charges:
             self._tell(events.BudgetReserved, target=live.name, amount=lease.ask.cost)
-        self._tell(events.AttemptStarted, target=live.name, probe=lease.probe, reserved=lease.ask.cost)
+        self._tell(
+            events.AttemptStarted,
+            target=live.name,
+            probe=lease.probe,
+            reserved=lease.ask.cost,
+            parameters={name: value for name in PARAMETERS if (value := getattr(request, name)) not in (None, ())},
+        )
+        if self.core.read:
+            self._tell(events.Asked, target=live.name, request=request)
 
     def _ended(self, step: Step, outcome: Outcome | None, lease: Lease) -> None:
         answer = outcome.partial if isinstance(outcome, Failure) else outcome
+        if self.core.read and answer is not None:
+            self._tell(events.Answered, target=step.target, answer=answer)
         if lease.ask.charges:
             self._tell(events.BudgetSettled, target=step.target, reserved=lease.ask.cost, cost=step.cost_nano)
         self._tell(
@@ -735,6 +746,18 @@ def _cacheable(answer: Answer) -> bool:
     return bool(answer.message.text or answer.message.tool_calls) and answer.finish_reason in CACHED
 
 
+PARAMETERS = (
+    "max_tokens",
+    "temperature",
+    "top_p",
+    "top_k",
+    "stop",
+    "seed",
+    "presence_penalty",
+    "frequency_penalty",
+    "reasoning_effort",
+)
+"""What an event tells of a request, besides its labels."""
 CACHED = frozenset(("stop", "tool_calls", "length"))
 NO_FAILURE = Failure(Kind.UNKNOWN)
 GRACE = 30.0

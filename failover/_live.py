@@ -107,6 +107,7 @@ class Live:
     learned: dict[str, str | None] = field(default_factory=dict)
     load: Load = field(default_factory=Load)
     tally: Tally = field(default_factory=Tally)
+    url: str = ""  # base URL, with whatever it carries; empty for a framework's model
     off: bool = False  # as far as this process knows: what its events have said last
 
     @property

@@ -13,12 +13,12 @@ import weakref
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from threading import Lock
 from typing import Any, Self, Unpack, cast
 
 import httpx
 
-from failover import _drive, _hedge, events, logs
+from failover import _drive, _hedge, events
+from failover._audience import Audience
 from failover._build import Builder, budgets_of, charges_of, clients_maker, targets_of
 from failover._checked import without_userinfo
 from failover._flow import Call, Core
@@ -33,7 +33,7 @@ from failover.cache.memory import MemoryCache
 from failover.dialects.providers import PROVIDERS
 from failover.errors import AllTargetsFailed, ConfigurationError, FailoverError, ProviderError
 from failover.facts import Facts
-from failover.history import CHANGES, History
+from failover.history import History
 from failover.settings import Budget, Cache, CircuitBreaker, Hedge, Retry, Target, Timeouts
 from failover.store.base import BudgetState, Charge, Now, Store, wait_for
 from failover.store.choice import open_store
@@ -136,8 +136,6 @@ class Failover:
         check(self._config)
         self.targets = targets_of(targets)
         self._hedge = hedge
-        self._listeners: tuple[events.Listener, ...] = tuple(listeners)
-        self._subscribing = Lock()
         self._clients: list[Clients] = []
         weakref.finalize(self, _close, self._clients)
         budgets = budgets_of(budget)
@@ -150,6 +148,7 @@ class Failover:
         lives = tuple(builder.live(index, target) for index, target in enumerate(self.targets))
         self._charges = charges_of(budgets, "all")
         self._core = self._assemble(lives, budgets, strategy, response_cache, rules, shared)
+        self._audience = Audience(self._core, listeners)
         self._core.deadline, self._core.max_wait = deadline, max_wait
         self._core.resume = on_stream_cut == "resume"
         self._core.pass_filtered = on_content_filter == "next"
@@ -177,8 +176,6 @@ class Failover:
             retry=retry,
             now=_now,
             random=random.random,
-            emit=self._emit,
-            watched=bool(self._listeners),
             lazy_cache=strategy == "priority",
         )
 
@@ -191,8 +188,8 @@ class Failover:
             store,
             lambda: MemoryStore(random.random, rules),
             spend,
-            lambda cause: self._emit(events.StoreLost(time.monotonic(), 0, name, cause)),
-            lambda seconds: self._emit(events.StoreBack(time.monotonic(), 0, name, seconds)),
+            lambda cause: self._core.emit(events.StoreLost(time.monotonic(), 0, name, cause)),
+            lambda seconds: self._core.emit(events.StoreBack(time.monotonic(), 0, name, seconds)),
         )
 
     @classmethod
@@ -321,9 +318,9 @@ class Failover:
         now = self._core.now()
         transition = wait_for(self._core.store.enable(live.gates, now))
         live.off = False
-        self._emit(events.TargetEnabled(now.mono, 0, name))
+        self._core.emit(events.TargetEnabled(now.mono, 0, name))
         if transition is not None:
-            self._emit(events.BreakerChanged(now.mono, 0, name, *transition))
+            self._core.emit(events.BreakerChanged(now.mono, 0, name, *transition))
 
     def _snapshot_budgets(self, charges: Sequence[Charge]) -> Sequence[BudgetState]:
         return wait_for(self._core.store.snapshot((), charges, self._core.now())).budgets
@@ -335,31 +332,18 @@ class Failover:
     # -------------------------------------------------------------- events
 
     def subscribe(self, listener: events.Listener) -> Callable[[], None]:
-        """Have ``listener`` told every event from now on; returns a function that ends it."""
-        self._set_listeners(lambda now: (*now, listener))
+        """Have ``listener`` told every event from now on; returns a function that ends it.
 
-        def unsubscribe() -> None:
-            self._set_listeners(lambda now: tuple(each for each in now if each is not listener))
+        Not among them are the events of ``events.CONTENT``: see ``subscribe_to_content``.
+        """
+        return self._audience.listen(listener)
 
-        return unsubscribe
-
-    def _set_listeners(self, change: Callable[[tuple[events.Listener, ...]], tuple[events.Listener, ...]]) -> None:
-        with self._subscribing:
-            self._listeners = change(self._listeners)
-            self._core.watched = bool(self._listeners)
-
-    def _emit(self, event: events.Event) -> None:
-        if isinstance(event, CHANGES):
-            self._core.memory.changes.append(event)
-        logs.write(event)
-        for listener in self._listeners:
-            try:
-                listener(event)
-            except Exception:
-                logs.listener_failed(event)
+    def subscribe_to_content(self, reader: events.Listener) -> Callable[[], None]:
+        """Have ``reader`` told what every attempt asks and answers (``Asked``, ``Answered``), and nothing else."""
+        return self._audience.read(reader)
 
     def _noted(self, target: str, notes: tuple[str, ...]) -> None:
-        self._emit(events.RequestAdjusted(self._core.now().mono, 0, target, notes))
+        self._core.emit(events.RequestAdjusted(self._core.now().mono, 0, target, notes))
 
     # ------------------------------------------------------------- the end
 

@@ -1,8 +1,9 @@
 """What happened, as it happens: one frozen value per event, handed to listeners outside every lock.
 
 A listener is any function of one event.  It is called where the thing happened, in the thread or task of the call, so
-it should be quick.  One that raises harms nothing: its error is logged, the call goes on.  No event holds a prompt, an
-answer or a key; ``detail`` is what a provider or a gate said about a failure.
+it should be quick.  One that raises harms nothing: its error is logged, the call goes on.  No event holds a key, and
+none a prompt or an answer but those of ``CONTENT``, which only those get who ask for them; ``detail`` is what a
+provider or a gate said about a failure.
 
 Times are monotonic seconds (``at``), durations seconds, money nano-dollars.
 
@@ -14,8 +15,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from failover.types import Usage
+from failover.types import Answer, Request, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +58,15 @@ class CallFinished(Event):
 
 @dataclass(frozen=True, slots=True)
 class AttemptStarted(Event):
-    """``probe``: it decides whether an open circuit closes.  ``reserved``: its worst case, where a budget is kept."""
+    """``probe``: it decides whether an open circuit closes.  ``reserved``: its worst case, where a budget is kept.
+
+    ``parameters`` are those of the request that are set: ``max_tokens``, ``temperature``, …
+    """
 
     target: str
     probe: bool
     reserved: int
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,5 +250,27 @@ class StoreBack(Event):
     store: str
     seconds: float
 
+
+# -------------------------------------------------------------- content
+
+
+@dataclass(frozen=True, slots=True)
+class Asked(Event):
+    """What is sent to ``target``."""
+
+    target: str
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class Answered(Event):
+    """What ``target`` said, or had said when it broke off."""
+
+    target: str
+    answer: Answer
+
+
+CONTENT = (Asked, Answered)
+"""The events that hold what is asked and answered."""
 
 Listener = Callable[[Event], None]

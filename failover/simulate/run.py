@@ -58,7 +58,8 @@ def simulated(scenario: Scenario, policy: Policy, name: str, options: Mapping[st
         providers(list(zip(names, vendors, strict=True)), scenario.profiles, scenario.incidents, scenario.random)
     )
     record = Record(names)
-    guard._core.emit = _told(record.note, *guard._listeners)
+    guard._core.emit = _told(record.note, *options.get("listeners", ()))
+    guard._core.watched = True
 
     def tick(now: float) -> None:
         record.held(_first_budget(guard), now)
