@@ -42,7 +42,8 @@ class CallStarted(Event):
 
 @dataclass(frozen=True, slots=True)
 class CallFinished(Event):
-    """``target`` is who answered, None when nobody did; ``error`` the exception's class name, None on success.
+    """``target`` is who answered, None when nobody did; ``error`` the exception's class name (``Closed``: the
+    caller left a stream), None on success.
 
     ``cost`` is what all attempts of the call were charged.
     """

@@ -17,7 +17,7 @@ from failover.telemetry import names
 from failover.telemetry.content import messages
 from failover.telemetry.names import Attributes
 
-LEFT = ("CancelledError", "GeneratorExit")
+LEFT = ("CancelledError", "Closed", "GeneratorExit")
 """Exceptions by which a caller leaves; they are no error."""
 
 
