@@ -1,0 +1,49 @@
+"""The response cache that everyone who shares a Redis or Valkey server shares, too.
+
+It keeps to the size and the age it was given, least recently used entries leave first (``store/lua/cache.lua``).  A
+lookup is one round trip; storing takes none, for an entry travels with the settlement of the lease that brought it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from failover.cache.entry import pack, unpack
+from failover.settings import Cache
+from failover.store.base import Hit, Io, Now
+from failover.store.redis_link import Done, Step
+
+
+class Post(Protocol):
+    """Who carries messages to the server: now, or with the next one."""
+
+    def ask(self, step: Step, now: Now, read: Any) -> Io[Any]: ...
+    def owe(self, step: Step, now: Now) -> None: ...
+
+
+class RedisCache:
+    """A ``ResponseCache``."""
+
+    def __init__(self, post: Post, rules: Cache) -> None:
+        self._post = post
+        self._rules = rules
+
+    def get(self, digest: bytes, identities: Iterable[str], now: Now) -> Io[Hit | None]:
+        call = {"digest": digest.hex(), "identities": list(identities)}
+        return self._post.ask(Step("cache_get", call), now, _hit)
+
+    def put(self, digest: bytes, identity: str, answer: Any, now: Now) -> None:
+        entry = pack(answer)
+        if entry is not None:
+            size, ttl = self._rules.size, self._rules.ttl
+            call = {"digest": digest.hex(), "identity": identity, "size": size, "ttl": ttl}
+            self._post.owe(Step("cache_put", call, text=entry), now)
+
+
+def _hit(done: Done) -> Hit | None:
+    match done.answer:
+        case [identity, entry]:
+            answer = unpack(entry)
+            return None if answer is None else Hit(identity, answer)
+    return None

@@ -1,0 +1,450 @@
+"""The gates of many processes on many hosts: their state lives on a Redis or Valkey server.
+
+The decisions are made by a script on the server (``lua/``), which says in Lua what ``state.py`` and the rules say in
+Python: one ``admit`` and one ``settle`` are one round trip each.  All that is here is what stays in this process: who
+waits in which line, and the translation between the server's clock and ours.
+
+Every lease bears a name that is made here, so whatever goes wrong on the way leaves nothing behind: an ``admit`` whose
+answer was lost is followed by an ``abandon``, which may overtake it.  What could not be delivered is owed, and travels
+with the next message.
+
+Order of arrival is order of service within a process.  Between processes it is not: the head of a line looks again
+every ``RECHECK`` seconds or so whether another process has made room, and whoever comes first is served.
+
+After ``fork`` the child begins afresh: names, lines and connections are its parent's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from itertools import count
+from threading import RLock
+from typing import Any, NamedTuple, TypeVar
+from urllib.parse import parse_qsl, urlencode
+from weakref import WeakSet
+
+from failover._checked import without_userinfo
+from failover.cache.redis import RedisCache
+from failover.errors import ConfigurationError
+from failover.settings import Cache, Retry
+from failover.store.base import (
+    Ask,
+    BudgetState,
+    Charge,
+    Gates,
+    Io,
+    Lease,
+    Now,
+    Reason,
+    Rejection,
+    ResponseCache,
+    Settlement,
+    Snapshot,
+    TargetState,
+    Ticket,
+    Transition,
+)
+from failover.store.lines import Lines
+from failover.store.redis_link import Done, Link, Step, Unreachable
+from failover.store.state import desk_line, money_line
+from failover.types import NANO
+
+T = TypeVar("T")
+RECHECK = 0.2
+"""Seconds after which the head of a line looks whether another process has made room; half as much again by chance."""
+EVER = 1e12
+"""Seconds that stand for infinity on the wire."""
+MOST_DOLLARS = 2**53 // NANO // 4
+"""The largest budget: what a double of Lua counts exactly in nano-dollars, with room for what is reserved above it."""
+
+
+class RedisStore:
+    """A ``Store``.
+
+    url: ``redis://[user:password@]host[:port][/db]``, ``rediss://`` with TLS, or ``unix://path``; other options of
+        redis-py's ``from_url`` may follow as a query.
+    namespace: who shares one state says the same (default ``default``).
+    timeout: seconds until a server that does not answer counts as gone (default 1).
+    rules: those of the retry budget.  random: uniform in [0, 1), for jitter.
+    by_hand: the moments that callers hand in are taken for the server's own; for tests, which set their clocks.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        random: Callable[[], float],
+        rules: Retry | None = None,
+        namespace: str = "default",
+        timeout: float = 1.0,
+        by_hand: bool = False,
+    ) -> None:
+        self._shown = without_userinfo(url)
+        self._random = random
+        self._rules = rules or Retry()
+        self._by_hand = by_hand
+        self._link = Link(url, namespace, timeout, by_hand)
+        self._rules_json: dict[int, tuple[Gates, str]] = {}
+        self._begin()
+        _stores.add(self)
+
+    def _begin(self) -> None:
+        self._name = secrets.token_hex(8)
+        self._leases = count(1)
+        self._numbers = count(1)
+        self._lines = _WaitingRoom()
+
+    # ------------------------------------------------------------ the protocol
+
+    def salt(self) -> bytes:
+        try:
+            self._link.open()
+        except (Unreachable, ValueError, TypeError) as error:
+            raise ConfigurationError(f"store = {self._shown!r} cannot be used: {error}") from error
+        return bytes.fromhex(self._link.salt)
+
+    def shared_cache(self, rules: Cache) -> ResponseCache:
+        return RedisCache(self, rules)
+
+    def ticket(self) -> Ticket:
+        return Ticket(next(self._numbers))
+
+    def admit(self, ask: Ask, now: Now) -> Io[Lease | Rejection]:
+        """Raises ``ConfigurationError`` for a budget that is too large to be counted exactly."""
+        name = f"{self._name}-{next(self._leases)}"
+        changes, ahead = self._lines.places(ask, now)
+        call = {
+            "lease": name,
+            "input_tokens": ask.input_tokens,
+            "output_tokens": ask.output_tokens,
+            "cost": ask.cost,
+            "ttl": min(ask.ttl, EVER),
+            "patience": min(ask.patience, EVER),
+            "counts": not ask.ticket.counted or None,
+            "ahead": ahead.pop(0),
+            "charges": [_charge(charge, before) for charge, before in zip(ask.charges, ahead, strict=True)],
+        }
+        step = Step("admit", call, self._gates(ask.gates), (ask.gates.target,), charges=ask.charges)
+
+        def read(done: Done) -> Lease | Rejection:
+            return self._admitted(ask, name, done, now, changes)
+
+        return self.ask(step, now, read, lambda: self._forget(name, ask, now))
+
+    def _forget(self, name: str, ask: Ask, now: Now) -> Io[None]:
+        """Give back a lease of which nobody knows whether it was, or will be, given."""
+        step = Step("abandon", {"lease": name, "cost": 0}, "", (ask.gates.target,), charges=ask.charges)
+        return self.ask(step, now, _nothing)
+
+    def first_content(self, lease: Lease, now: Now) -> Io[Transition | None] | None:
+        """Only a probe's is told at once; any other is owed, and told with the next message."""
+        call = {"lease": lease.id, "random": self._random()}
+        step = self._about(lease, "first_content", call)
+        if lease.probe:
+            return self.ask(step, now, _transition)
+        self.owe(step, now)
+        return None
+
+    def settle(self, lease: Lease, result: Settlement, now: Now) -> Io[Transition | None]:
+        call = {"lease": lease.id, "random": self._random(), "result": _result(result)}
+        return self.ask(self._about(lease, "settle", call), now, _transition)
+
+    def abandon(self, lease: Lease, cost: int, now: Now) -> Io[None]:
+        return self.ask(self._about(lease, "abandon", {"lease": lease.id, "cost": cost}), now, _nothing)
+
+    def renew(self, lease: Lease, expires: float, now: Now) -> Io[None]:
+        call = {"lease": lease.id, "seconds": min(expires - now.mono, EVER)}
+        return self.ask(self._about(lease, "renew", call), now, _nothing)
+
+    def line_up(self, ticket: Ticket, lines: Sequence[str], now: Now) -> None:
+        self._lines.do(lambda here: here.stand(ticket, lines, now.mono))
+
+    def leave(self, ticket: Ticket, now: Now) -> None:
+        if ticket.lines:
+            self._lines.do(lambda here: here.leave(ticket, now.mono))
+
+    def allow_retry(self, now: Now) -> Io[bool]:
+        call = {"floor": self._rules.floor, "budget": self._rules.budget}
+        return self.ask(Step("allow_retry", call), now, lambda done: done.answer == ["1"])
+
+    def enable(self, gates: Gates, now: Now) -> Io[Transition | None]:
+        return self.ask(Step("enable", {}, self._gates(gates), (gates.target,)), now, _transition)
+
+    def snapshot(self, gates: Sequence[Gates], charges: Sequence[Charge], now: Now) -> Io[Snapshot]:
+        shown = [json.loads(self._gates(each)) for each in gates]
+        call = {"gates": shown, "charges": [_charge(charge, 0) for charge in charges]}
+        step = Step("snapshot", call, "", tuple(each.target for each in gates), charges=tuple(charges))
+
+        def read(done: Done) -> Snapshot:
+            targets, budgets = done.answer
+            return Snapshot(
+                tuple(self._target(each, row, done, now) for each, row in zip(gates, targets, strict=True)),
+                tuple(_budget(charge, row) for charge, row in zip(charges, budgets, strict=True)),
+            )
+
+        return self.ask(step, now, read)
+
+    def close(self) -> None:
+        self._link.close()
+
+    async def aclose(self) -> None:
+        await self._link.aclose()
+
+    # ---------------------------------------------------------------- messages
+
+    def ask(
+        self, step: Step, now: Now, read: Callable[[Done], T], undo: Callable[[], Io[Any] | None] | None = None
+    ) -> Io[T]:
+        """What is yet to be done for the answer to a step.  Raises ``Lost`` when it does not come."""
+        self._stamp(step, now)
+
+        def do() -> T:
+            return self._arrived(self._link.run(step, now), read, now)
+
+        async def ado() -> T:
+            return self._arrived(await self._link.arun(step, now), read, now)
+
+        return Io(do, ado, undo)
+
+    def owe(self, step: Step, now: Now) -> None:
+        """Nobody waits for it: it travels with the next message."""
+        self._stamp(step, now)
+        self._link.owed.append(step)
+
+    def _stamp(self, step: Step, now: Now) -> None:
+        if self._by_hand:
+            step.call["at"] = now
+
+    def _arrived(self, done: Done, read: Callable[[Done], T], now: Now) -> T:
+        if done.touched:
+            self._lines.do(lambda here: here.touch(done.touched, now.mono))
+        return read(done)
+
+    def _about(self, lease: Lease, name: str, call: dict[str, Any]) -> Step:
+        """A step about a lease that was given."""
+        gates = lease.ask.gates
+        accounts = dict.fromkeys((charge.book, charge.scope) for charge in lease.ask.charges)
+        pages = tuple((book, page) for (book, _), page in zip(accounts, lease.period, strict=True))
+        return Step(name, call, self._gates(gates), (gates.target,), pages)
+
+    def _gates(self, gates: Gates) -> str:
+        """The rules of a target as JSON; the same object is written down once."""
+        found = self._rules_json.get(id(gates))
+        if found is None or found[0] is not gates:
+            credential = gates.credential or f"target {gates.target}"
+            said = {
+                "target": gates.target,
+                "credential": credential,
+                "credential_model": f"{credential}\n{gates.model}",
+                "breaker": _present(asdict(gates.breaker)),
+                "limits": _present(asdict(gates.limits)),
+                "reenable_after": gates.reenable_after,
+            }
+            found = self._rules_json[id(gates)] = (gates, json.dumps(_present(said), ensure_ascii=False))
+        return found[1]
+
+    # ----------------------------------------------------------------- answers
+
+    def _admitted(self, ask: Ask, name: str, done: Done, now: Now, changes: int) -> Lease | Rejection:
+        match done.answer:
+            case ["lease", expires, generation, probe, moved, pages]:
+                ask.ticket.counted = True
+                self.leave(ask.ticket, now)
+                ends, moves = _local(expires, done, now), _moved(moved)
+                assert ends is not None
+                return Lease(name, ask, now, ends, int(generation), bool(probe), tuple(pages), moves)
+            case ["no", reason, detail, retry_at, line, recheck, turn]:
+                moments = _local(retry_at, done, now), _local(recheck, done, now)
+                if not line:
+                    return Rejection(ask.gates.target, Reason(reason), detail, moments[0])
+                seen = changes + bool(done.touched)  # what this message itself gave back was no news to its answer
+                asks = self._lines.refused(ask.ticket, line, bool(turn), seen, now)
+                again = self._recheck(asks, moments, now)
+                return Rejection(ask.gates.target, Reason(reason), detail, moments[0], line, again)
+        raise AssertionError(done.answer)
+
+    def _recheck(self, asks: _Place, moments: tuple[float | None, float | None], now: Now) -> float | None:
+        """When to ask again uncalled: other processes make room without a call, but only the head need look."""
+        retry_at, recheck = moments
+        soon = now.mono + RECHECK * (1.0 + 0.5 * self._random()) if asks.first and retry_at is None else None
+        return min((each for each in (recheck, asks.overtaken, soon) if each is not None), default=None)
+
+    def _target(self, gates: Gates, row: Sequence[str], done: Done, now: Now) -> TargetState:
+        state, until, failures, flying, detail = row
+        waiting = self._lines.waiting(desk_line(gates.target))
+        moment = _local(until, done, now)
+        return TargetState(gates.target, state, moment, int(failures), int(flying), waiting, detail)
+
+    def _after_fork(self) -> None:
+        self._link.begin_afresh()
+        self._begin()
+
+
+class _Place(NamedTuple):
+    """Where somebody stands, or would: at the head?  And the moment at which a head that does not come is overtaken."""
+
+    first: bool
+    overtaken: float | None
+
+
+class _WaitingRoom:
+    """The lines of this process, under a lock; who has been called is notified outside it.
+
+    A garbage collection may bring a thread back in here while it is inside: what it wants is done after.
+    """
+
+    def __init__(self) -> None:
+        self._lines = Lines()
+        self._lock = RLock()
+        self._busy = False
+        self._put_off: deque[Callable[[Lines], None]] = deque()
+
+    def do(self, step: Callable[[Lines], None]) -> None:
+        with self._lock:
+            self._put_off.append(step)
+            if self._busy:
+                return
+            self._busy = True
+            try:
+                while self._put_off:
+                    self._put_off.popleft()(self._lines)
+            finally:
+                self._busy = False
+        self._notify()
+
+    def waiting(self, line: str) -> int:
+        return self._lines.waiting(line)
+
+    def places(self, ask: Ask, now: Now) -> tuple[int, list[int]]:
+        """The count of changes now, and how many stand before who asks: at the target, then at each budget."""
+        names = [desk_line(ask.gates.target), *(money_line(each.book, each.scope) for each in ask.charges)]
+        with self._lock:
+            lines = self._lines
+            if not lines.by_name:
+                return lines.changes, [0] * len(names)
+            return lines.changes, [lines.ahead(name, ask.ticket, now.mono) for name in names]
+
+    def refused(self, ticket: Ticket, line: str, turn: bool, changes: int, now: Now) -> _Place:
+        """``ticket`` was refused as things stood at ``changes``; where there is room, the head is called."""
+        place = _Place(True, None)
+
+        def step(lines: Lines) -> None:
+            nonlocal place
+            if ticket.asked is None:
+                ticket.asked = changes
+            called = lines.turn(line, now.mono) if turn and lines.waiting(line) else None
+            place = _Place(lines.ahead(line, ticket, now.mono) == 0, called)
+
+        self.do(step)
+        return place
+
+    def _notify(self) -> None:
+        """Tell whoever was called; one whose event loop is gone leaves its place to the next."""
+        called = self._lines.called
+        while called:
+            try:
+                ticket = called.popleft()
+            except IndexError:  # another thread has told the last one
+                return
+            try:
+                ticket.notify()
+            except RuntimeError:
+                self.do(lambda lines, gone=ticket: lines.leave(gone, 0.0))  # type: ignore[misc]  # bound at once
+
+
+# -------------------------------------------------------------- on the wire
+
+
+def _present(values: dict[str, Any]) -> dict[str, Any]:
+    """Without what is None: JSON's null is not Lua's nil."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _charge(charge: Charge, ahead: int) -> dict[str, Any]:
+    return {"book": charge.book, "scope": charge.scope, "limit": charge.limit, "ahead": ahead}
+
+
+def _result(result: Settlement) -> dict[str, Any]:
+    said = {name: getattr(result, name) for name in _TOLD}
+    said["ends"] = result.until
+    if result.hint is not None:
+        said["hint"] = _present(asdict(result.hint))
+    return _present(said)
+
+
+_TOLD = (
+    "succeeded",
+    "blamed",
+    "latency",
+    "input_tokens",
+    "output_tokens",
+    "cost",
+    "pause",
+    "slow_down",
+    "disable",
+    "detail",
+)
+
+
+def _local(moment: str, done: Done, now: Now) -> float | None:
+    """A moment of the server's clock on ours; none where nothing was said."""
+    return now.mono + (float(moment) - done.moment) if moment else None
+
+
+def _moved(moved: Sequence[str]) -> Transition | None:
+    return Transition(*moved) if moved else None
+
+
+def _transition(done: Done) -> Transition | None:
+    return _moved(done.answer)
+
+
+def _nothing(done: Done) -> None:
+    """Nothing is read from the answer."""
+
+
+def _budget(charge: Charge, row: Sequence[str]) -> BudgetState:
+    spent, reserved, ends = row
+    return BudgetState(charge.scope, charge.limit, int(spent), int(reserved), float(ends) if ends else None)
+
+
+_stores: WeakSet[RedisStore] = WeakSet()
+
+
+def _begin_afresh() -> None:
+    for store in list(_stores):
+        store._after_fork()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
+    os.register_at_fork(after_in_child=_begin_afresh)
+
+
+# ------------------------------------------------------------------ by URL
+
+
+OURS = ("namespace", "timeout")
+"""What a URL's query may say to us; the rest is redis-py's."""
+SCHEMES = {"valkey": "redis", "valkeys": "rediss"}
+
+
+def open_url(url: str, rules: Retry, random: Callable[[], float]) -> RedisStore:
+    """The store at ``redis://...?namespace=...&timeout=...``; nothing is sent yet.
+
+    Raises ``ConfigurationError`` for a URL that is none.
+    """
+    address, _, said = url.partition("?")
+    scheme, colon, rest = address.partition(":")
+    query = dict(parse_qsl(said))
+    ours = {name: query.pop(name) for name in OURS if name in query}
+    plain = f"{SCHEMES.get(scheme, scheme)}{colon}{rest}" + (f"?{urlencode(query)}" if query else "")
+    try:
+        timeout = float(ours.get("timeout", 1.0))
+    except ValueError:
+        timeout = -1.0
+    return RedisStore(plain, random=random, rules=rules, namespace=ours.get("namespace", "default"), timeout=timeout)
