@@ -39,6 +39,7 @@ from failover.store.base import (
     Gates,
     Io,
     Lease,
+    Lost,
     Now,
     Reason,
     Rejection,
@@ -50,7 +51,7 @@ from failover.store.base import (
     Transition,
 )
 from failover.store.lines import Lines
-from failover.store.redis_link import Done, Link, Step, Unreachable
+from failover.store.redis_link import Done, Link, Step
 from failover.store.state import desk_line, money_line
 from failover.types import NANO
 
@@ -70,6 +71,7 @@ class RedisStore:
         redis-py's ``from_url`` may follow as a query.
     namespace: who shares one state says the same (default ``default``).
     timeout: seconds until a server that does not answer counts as gone (default 1).
+    cluster: the address is one of a Redis Cluster's; the whole namespace lives on one of its nodes.
     rules: those of the retry budget.  random: uniform in [0, 1), for jitter.
     by_hand: the moments that callers hand in are taken for the server's own; for tests, which set their clocks.
     """
@@ -82,13 +84,15 @@ class RedisStore:
         rules: Retry | None = None,
         namespace: str = "default",
         timeout: float = 1.0,
+        cluster: bool = False,
         by_hand: bool = False,
     ) -> None:
+        _check(namespace, timeout)
         self._shown = without_userinfo(url)
         self._random = random
         self._rules = rules or Retry()
         self._by_hand = by_hand
-        self._link = Link(url, namespace, timeout, by_hand)
+        self._link = Link(url, namespace, timeout, cluster, by_hand)
         self._rules_json: dict[int, tuple[Gates, str]] = {}
         self._begin()
         _stores.add(self)
@@ -104,8 +108,10 @@ class RedisStore:
     def salt(self) -> bytes:
         try:
             self._link.open()
-        except (Unreachable, ValueError, TypeError) as error:
+        except (Lost, TypeError) as error:  # TypeError: an option that redis-py does not know
             raise ConfigurationError(f"store = {self._shown!r} cannot be used: {error}") from error
+        except ValueError:  # its text may quote what stands in a password's place
+            raise ConfigurationError(f"store = {self._shown.partition('/')[0] + '//...'!r}: {NO_URL}") from None
         return bytes.fromhex(self._link.salt)
 
     def shared_cache(self, rules: Cache) -> ResponseCache:
@@ -255,9 +261,8 @@ class RedisStore:
             case ["lease", expires, generation, probe, moved, pages]:
                 ask.ticket.counted = True
                 self.leave(ask.ticket, now)
-                ends, moves = _local(expires, done, now), _moved(moved)
-                assert ends is not None
-                return Lease(name, ask, now, ends, int(generation), bool(probe), tuple(pages), moves)
+                ends = now.mono + float(expires) - done.moment
+                return Lease(name, ask, now, ends, int(generation), bool(probe), tuple(pages), _moved(moved))
             case ["no", reason, detail, retry_at, line, recheck, turn]:
                 moments = _local(retry_at, done, now), _local(recheck, done, now)
                 if not line:
@@ -428,23 +433,44 @@ if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
 # ------------------------------------------------------------------ by URL
 
 
-OURS = ("namespace", "timeout")
-"""What a URL's query may say to us; the rest is redis-py's."""
+NO_URL = (
+    "this is no Redis URL; write redis://[user:password@]host:6379/0, and %-encode what is special in a password "
+    "(/ as %2F)"
+)
 SCHEMES = {"valkey": "redis", "valkeys": "rediss"}
+OURS = ("namespace", "timeout", "cluster")
+"""What a URL's query may say to us; the rest is redis-py's."""
 
 
 def open_url(url: str, rules: Retry, random: Callable[[], float]) -> RedisStore:
-    """The store at ``redis://...?namespace=...&timeout=...``; nothing is sent yet.
+    """The store at ``redis://...?namespace=...&timeout=...&cluster=true``; nothing is sent yet.
 
-    Raises ``ConfigurationError`` for a URL that is none.
+    Raises ``ConfigurationError`` for an option with a value that it cannot have.
     """
     address, _, said = url.partition("?")
     scheme, colon, rest = address.partition(":")
-    query = dict(parse_qsl(said))
+    query = dict(parse_qsl(said, keep_blank_values=True))
     ours = {name: query.pop(name) for name in OURS if name in query}
     plain = f"{SCHEMES.get(scheme, scheme)}{colon}{rest}" + (f"?{urlencode(query)}" if query else "")
+    return RedisStore(
+        plain,
+        random=random,
+        rules=rules,
+        namespace=ours.get("namespace", "default"),
+        timeout=_number(ours.get("timeout", "1")),
+        cluster=ours.get("cluster", "").lower() in ("true", "1", "yes"),
+    )
+
+
+def _number(written: str) -> float:
     try:
-        timeout = float(ours.get("timeout", 1.0))
+        return float(written)
     except ValueError:
-        timeout = -1.0
-    return RedisStore(plain, random=random, rules=rules, namespace=ours.get("namespace", "default"), timeout=timeout)
+        raise ConfigurationError(f"store: timeout = {written!r}: write a number of seconds above 0") from None
+
+
+def _check(namespace: str, timeout: float) -> None:
+    if not 0 < timeout < EVER:
+        raise ConfigurationError(f"store: timeout = {timeout!r}: write a number of seconds above 0")
+    if not namespace or not namespace.isprintable() or set(namespace) & set("{} "):
+        raise ConfigurationError(f"store: namespace = {namespace!r}: write a name without spaces and braces")

@@ -10,8 +10,9 @@ usual one message it may have to say more:
     script unknown   the server restarted, or its scripts were flushed: send the whole script
     keys             somebody else's lease has expired, or a period has turned: name the keys that this touches
     clock            the server's clock is in a period that we have not named: name those around its own
-    epoch            the server has forgotten us (restarted empty, or another one): begin anew, and tell it what we
-                     know to be spent
+
+A server that has forgotten us (restarted empty, or another one) is lost for a moment, and then begun anew: it is told
+what this process knows to be spent or reserved, and takes the largest figure that it hears for each account.
 """
 
 from __future__ import annotations
@@ -36,14 +37,16 @@ from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.retry import Retry
 
 from failover.rules import budget
-from failover.store.base import Charge, Now
+from failover.store.base import Charge, Lost, Now
 
+AsyncClient = redis.asyncio.Redis | redis.asyncio.RedisCluster
 PARTS = ("records", "breaker", "limiter", "budget", "retry", "state", "cache", "message")
 SCRIPT = "\n".join(files("failover.store").joinpath(f"lua/{part}.lua").read_text("utf-8") for part in PARTS)
 SHA = sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
 FIXED = ("meta", "leases", "expiries", "lapsed", "ended", "off", "retries", "cache", "cache_used")
 """Keys that any message may touch; ``meta`` must be the first."""
 SCHEMA = "1"
+FORGOTTEN = "it has forgotten its state (restarted empty?); budgets go on from what this process has seen of them"
 MOST_SAID = 6
 """Messages within one exchange; each of the things that can come between comes once, unless the server is unsound."""
 MOST_OWED = 10_000
@@ -52,10 +55,6 @@ CONNECTIONS = 32
 """Connections of one event loop.  A step takes a fraction of a millisecond, so more would only queue on the server."""
 LOOK_BACK = {"hour": 7_200.0, "day": 2 * 86_400.0, "week": 8 * 86_400.0, "month": 32 * 86_400.0}
 """Seconds before now at which an earlier period is sure to be found."""
-
-
-class Unreachable(Exception):
-    """The server did not do what was asked, or did not say so: gone, slow, full, read-only, or of another schema."""
 
 
 @dataclass(slots=True)
@@ -138,19 +137,18 @@ class Known:
 
 
 class Link:
-    """Messages to one namespace of one server.  Raises ``Unreachable``, and nothing else, when it cannot deliver."""
+    """Messages to one namespace of one server.  Raises ``Lost``, and nothing else, when it cannot deliver."""
 
-    def __init__(self, url: str, namespace: str, timeout: float, by_hand: bool) -> None:
+    def __init__(self, url: str, namespace: str, timeout: float, cluster: bool, by_hand: bool) -> None:
         self._by_hand = by_hand
         self._prefix = f"failover:{{{namespace}}}:"
-        self._clients = Clients(url, timeout)
+        self._clients = Clients(url, timeout, cluster)
         self._fixed = [self._prefix + name for name in FIXED]
         self._known: dict[tuple[str, str], Known] = {}
         self._epoch: str | None = None
         self.calendar = Calendar()
         self.salt = secrets.token_hex(16)
         self.owed: deque[Step] = deque(maxlen=MOST_OWED)
-        self.resets = 0
 
     def open(self) -> None:
         """Meet the server: say who we are, and learn the salt.  Blocks."""
@@ -209,18 +207,19 @@ class Link:
                     more.update(keys)
                 case ["clock", wall]:
                     self.calendar.ahead = float(wall) - now.wall
-                case ["epoch", _]:
+                case ["epoch", _]:  # said once, so that it is told; the next message begins anew
                     self._epoch = None
+                    raise Lost(FORGOTTEN)
                 case ["schema", found]:
-                    raise Unreachable(f"its state is of schema {found}, this version of failover reads {SCHEMA}")
-        raise Unreachable("it does not come to an answer")
+                    raise Lost(f"its state is of schema {found}, this version of failover reads {SCHEMA}")
+        raise Lost("it does not come to an answer")
 
     def _say(self, message: list[Any]) -> Generator[list[Any], Any, Any]:
         reply = yield ["EVALSHA", SHA, *message]
         if isinstance(reply, NoScriptError):
             reply = yield ["EVAL", SCRIPT, *message]
         if isinstance(reply, ResponseError):
-            raise Unreachable(str(reply)) from reply
+            raise Lost(str(reply)) from reply
         return reply
 
     def _message(self, steps: Sequence[Step], now: Now, more: Iterable[str]) -> list[Any]:
@@ -269,7 +268,6 @@ class Link:
 
     def _heed(self, wall: float, epoch: str, salt: str, seen: Iterable[Sequence[str]], now: Now) -> None:
         self.calendar.ahead = wall - now.wall
-        self.resets += self._epoch is None
         self._epoch, self.salt = epoch, salt
         for book, page, scope, amount in seen:
             self._known[book, scope] = Known(page, int(float(amount)))
@@ -294,12 +292,14 @@ class Clients:
 
     url: str
     timeout: float
-    _sync: redis.Redis | None = None
+    cluster: bool
+    _sync: redis.Redis | redis.RedisCluster | None = None
     _async: WeakKeyDictionary[asyncio.AbstractEventLoop, _Kept] = field(default_factory=WeakKeyDictionary)
 
     def drive(self, exchange: Generator[list[Any], Any, Done]) -> Done:
         if self._sync is None:
-            self._sync = redis.Redis(connection_pool=redis.ConnectionPool.from_url(**self._settings(Retry)))
+            kind = redis.RedisCluster if self.cluster else redis.Redis
+            self._sync = kind.from_url(**self._settings(Retry))
         client = self._sync
         try:
             command = next(exchange)
@@ -313,7 +313,7 @@ class Clients:
             done: Done = end.value
             return done
         except (RedisError, OSError) as error:
-            raise Unreachable(str(error)) from error
+            raise Lost(str(error)) from error
 
     async def adrive(self, exchange: Generator[list[Any], Any, Done]) -> Done:
         try:
@@ -321,7 +321,7 @@ class Clients:
             command = next(exchange)
             while True:
                 try:
-                    reply: Any = await client.execute_command(*command)  # type: ignore[no-untyped-call]  # redis-py's own
+                    reply: Any = await client.execute_command(*command)
                 except ResponseError as error:
                     reply = error
                 command = exchange.send(reply)
@@ -329,7 +329,7 @@ class Clients:
             done: Done = end.value
             return done
         except (RedisError, OSError) as error:
-            raise Unreachable(str(error)) from error
+            raise Lost(str(error)) from error
 
     def _settings(self, retry: Callable[..., Any]) -> dict[str, Any]:
         return {
@@ -341,16 +341,19 @@ class Clients:
             "retry": retry(NoBackoff(), 1, supported_errors=(Disconnected,)),
         }
 
-    async def _running(self) -> redis.asyncio.Redis:
+    async def _running(self) -> AsyncClient:
         loop = asyncio.get_running_loop()
         kept = self._async.get(loop)
         if kept is None:
-            pool = redis.asyncio.BlockingConnectionPool.from_url(
-                **self._settings(AsyncRetry), max_connections=CONNECTIONS
-            )
-            kept = self._async[loop] = _Kept(redis.asyncio.Redis.from_pool(pool))
+            kept = self._async[loop] = _Kept(self._for_loop())
             await kept.until_loop_ends()
         return kept.client
+
+    def _for_loop(self) -> AsyncClient:
+        settings = {**self._settings(AsyncRetry), "max_connections": CONNECTIONS}
+        if self.cluster:
+            return redis.asyncio.RedisCluster.from_url(**settings)
+        return redis.asyncio.Redis.from_pool(redis.asyncio.BlockingConnectionPool.from_url(**settings))
 
     def close(self) -> None:
         client, self._sync = self._sync, None
@@ -370,7 +373,7 @@ class Clients:
 class _Kept:
     """An async client that is closed with its event loop, which closes what generators are open before it ends."""
 
-    def __init__(self, client: redis.asyncio.Redis) -> None:
+    def __init__(self, client: AsyncClient) -> None:
         self.client = client
         self._keeper = self._keep()
 

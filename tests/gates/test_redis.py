@@ -292,4 +292,11 @@ def test_a_cluster_serves_as_well() -> None:
         while "ok" not in str(client.execute_command("CLUSTER", "INFO")).partition("cluster_state")[2][:8]:
             pass
         script = random_script(0, 60)
-        assert trace(store_on(cluster, Prompt), script) == trace(memory(), script)
+        store = Prompt(cluster.url, random=half, cluster=True, by_hand=True)
+        assert trace(store, script) == trace(memory(), script)
+        store.close()
+        store = Prompt(cluster.url, random=half, cluster=True, by_hand=True, namespace="other")
+        with asyncio.Runner() as runner:
+            awaited: Any = Awaited(store, runner)
+            assert trace(awaited, script) == trace(memory(), script)
+            runner.run(store.aclose())
