@@ -22,6 +22,7 @@ HOMES = {
     "rediss": "failover.store.redis",
     "valkey": "failover.store.redis",
     "valkeys": "failover.store.redis",
+    "unix": "failover.store.redis",
 }
 """Which module serves a scheme: by its ``open_url``, with the arguments of ``open_store``.  ``redis`` is an extra."""
 

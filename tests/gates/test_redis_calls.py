@@ -1,0 +1,160 @@
+"""Whole calls over a Redis server: through every door, in two round trips, whatever happens to the server meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from failover import AllTargetsFailed, Budget, Failover, Price, StoreUnavailable, Target
+from failover.events import Event, StoreBack, StoreLost
+from failover.store.redis import RedisStore
+from tests.gates.world import half
+from tests.kit.redis_server import Server, running
+from tests.kit.virtual import ok
+from tests.test_distant_stores import Scripted
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with running() as started:
+        yield started
+
+
+@pytest.fixture(autouse=True)
+def emptied(server: Server) -> None:
+    server.client().flushall()
+
+
+def build(server: Server, script: Scripted | None = None, **options: Any) -> Failover:
+    options = {"response_cache": False, "budget": Budget(1, default_max_tokens=50), **options}
+    return Failover([Target("a", attempter=script or Scripted(), price=Price(1, 1))], store=server.url, **options)
+
+
+def round_trips(server: Server) -> int:
+    stats = server.client().info("commandstats")
+    return sum(int(stats.get(f"cmdstat_{name}", {"calls": 0})["calls"]) for name in ("eval", "evalsha"))
+
+
+async def through(door: str, guard: Failover, prompt: str = "hi") -> Any:
+    answer = getattr(guard, door)(prompt)
+    match door:
+        case "complete":
+            return answer
+        case "acomplete":
+            return await answer
+        case "stream":
+            return list(answer)[-1].response
+    return [chunk async for chunk in answer][-1].response
+
+
+DOORS = ("complete", "acomplete", "stream", "astream")
+
+
+@pytest.mark.parametrize("door", DOORS)
+async def test_a_call_takes_two_round_trips(door: str, server: Server) -> None:
+    guard = build(server)
+    before = round_trips(server)
+    assert (await through(door, guard)).content == "fine"
+    assert round_trips(server) - before == 2
+    assert guard.budget is not None
+    assert guard.budget.reserved == 0
+    await guard.aclose()
+
+
+@pytest.mark.parametrize("door", DOORS)
+async def test_with_the_shared_cache_it_takes_three_and_a_hit_one(door: str, server: Server) -> None:
+    guard, other = build(server, response_cache=True), build(server, response_cache=True)
+    before = round_trips(server)
+    assert not (await through(door, guard)).cached
+    assert round_trips(server) - before == 3
+    hit = await through(door, other)
+    assert (hit.cached, hit.content, hit.cost) == (True, "fine", 0)
+    assert round_trips(server) - before == 4
+    for each in guard, other:
+        await each.aclose()
+
+
+async def test_a_cancelled_call_leaves_nothing_behind(server: Server) -> None:
+    script = Scripted(hang=True)
+    guard = build(server, script)
+    call = asyncio.create_task(guard.acomplete("hi"))
+    await script.asked.wait()
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert guard.budget is not None
+    assert guard.budget.reserved == 0
+    assert server.client().zcard("failover:{default}:expiries") == 0
+    await guard.aclose()
+
+
+def test_one_guard_serves_any_number_of_event_loops(server: Server) -> None:
+    guard = build(server)
+    for _ in range(3):
+        assert asyncio.run(guard.acomplete("hi")).content == "fine"
+    connections = server.client().info("clients")["connected_clients"]
+    assert guard.complete("hi").content == "fine"
+    assert server.client().info("clients")["connected_clients"] <= connections + 1
+    guard.close()
+
+
+def test_a_lost_server_refuses_money_and_is_told_of_once(server: Server) -> None:
+    heard: list[Event] = []
+    with running() as own:
+        guard = build(own, listeners=[heard.append])
+        guard.complete("hi")
+        own.kill()
+        for _ in range(2):
+            with pytest.raises(AllTargetsFailed) as refused:
+                guard.complete("hi")
+            assert isinstance(refused.value.exceptions[0], StoreUnavailable)
+        own.start()
+        back = guard._core.now
+        guard._core.now = lambda: back()._replace(mono=back().mono + 5.0)
+        with pytest.raises(AllTargetsFailed, match="forgotten"):
+            guard.complete("hi")
+        guard._core.now = lambda: back()._replace(mono=back().mono + 10.0)
+        assert guard.complete("hi").content == "fine"
+        assert guard.budget is not None
+        assert guard.budget.spent * 10**6 == 30  # two answers of ten and five tokens: the first is not forgotten
+        guard.close()
+    told = [type(event) for event in heard if isinstance(event, StoreLost | StoreBack)]
+    assert told == [StoreLost, StoreBack]
+
+
+def test_without_a_budget_calls_go_on_while_the_server_is_lost() -> None:
+    with running() as own:
+        guard = build(own, budget=None)
+        guard.complete("hi")
+        own.kill()
+        assert guard.complete("hi").content == "fine"
+        guard.close()
+
+
+def test_what_one_process_stored_another_reads(server: Server) -> None:
+    from failover.settings import Cache
+    from failover.store.base import Now, wait_for
+
+    one, other = (RedisStore(server.url, random=half, by_hand=True) for _ in range(2))
+    rules = Cache(size=2, ttl=10.0)
+    writes, reads = one.shared_cache(rules), other.shared_cache(rules)
+
+    def put(name: str, time: float) -> None:
+        writes.put(name.encode(), "model", ok(name), Now(time, time))
+        wait_for(one.snapshot((), (), Now(time, time)))
+
+    def got(name: str, time: float) -> str | None:
+        hit = wait_for(reads.get(name.encode(), ["elsewhere", "model"], Now(time, time)))
+        return hit and hit.answer.message.text
+
+    put("a", 1.0)
+    put("b", 2.0)
+    assert got("a", 3.0) == "a"
+    put("c", 4.0)  # the least recently used leaves
+    assert [got(name, 5.0) for name in "abc"] == ["a", None, "c"]
+    assert [got(name, 11.0) for name in "ac"] == [None, "c"]
+    one.close()
+    other.close()
