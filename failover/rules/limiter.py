@@ -168,6 +168,14 @@ def settle(state: LimiterState, hold: Hold, input_tokens: int | None, output_tok
     _log(state, hold.window, now, requests, used, made)
 
 
+def take_back(state: LimiterState, hold: Hold) -> None:
+    """The call was never sent, so the provider has nothing to count."""
+    state.flying -= 1
+    state.held_requests -= 1
+    state.held_input -= hold.input
+    state.held_output -= hold.output
+
+
 # ------------------------------------------------------------------- learning
 
 

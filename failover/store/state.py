@@ -250,6 +250,17 @@ def _give_up(state: State, lease: str, cost: int, now: Now) -> Held | None:
     return held
 
 
+def take_back(state: State, lease: str, now: Now) -> Held | None:
+    """The attempt was never made, because its admission did not reach whoever asked; returns what was held."""
+    held = state.leases.pop(lease, None)
+    if held is not None:
+        desk = state.desks[held.target]
+        breaker.release(desk.breaker, lease)
+        limiter.take_back(desk.limiter, held.hold)
+        _charge(state, held, 0)
+    return held
+
+
 def renew(state: State, lease: Lease, expires: float) -> None:
     """Let it live longer, if it still lives."""
     held = state.leases.get(lease.id)
@@ -298,6 +309,11 @@ def enable(state: State, gates: Gates) -> Transition | None:
     for scope in ("credential", "model"):
         state.off.pop(_switch(gates, scope), None)
     return breaker.reset(desk_of(state, gates.target).breaker)
+
+
+def switches(gates: Gates) -> tuple[str, str]:
+    """Names what can be switched off for a target: its credential, and its model under it."""
+    return _switch(gates, "credential"), _switch(gates, "model")
 
 
 def _switch(gates: Gates, scope: str) -> str:

@@ -6,6 +6,9 @@ import dataclasses
 import json
 from collections.abc import Callable
 from functools import lru_cache
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -13,6 +16,7 @@ import pytest
 
 from failover.store.base import Store
 from failover.store.memory import MemoryStore
+from failover.store.sqlite import SQLiteStore
 from failover.store.state import State
 from tests.gates.conformance import SCRIPTS, random_script, trace
 from tests.gates.world import half, memory
@@ -47,7 +51,14 @@ class WrittenDown(MemoryStore):
         return super()._at(now)
 
 
-STORES: dict[str, Callable[[], Store]] = {"memory": memory, "written down": WrittenDown}
+def sqlite() -> Store:
+    """In a file of its own, in a directory that goes with the tests' process."""
+    return SQLiteStore(Path(_files.name) / f"{next(_numbers)}.db", random=half)
+
+
+_files = TemporaryDirectory()
+_numbers = count()
+STORES: dict[str, Callable[[], Store]] = {"memory": memory, "written down": WrittenDown, "sqlite": sqlite}
 every_store = pytest.mark.parametrize("make", STORES.values(), ids=STORES)
 
 
