@@ -404,20 +404,23 @@ def test_a_stream_that_is_left_after_any_chunk_leaves_nothing_behind(closed: boo
     assert number > 3
 
 
-def test_a_wait_may_be_called_off_from_within_itself() -> None:
+def test_a_waiting_thread_may_be_called_from_within_its_own_wait() -> None:
     """A garbage collection in the waiting thread can give a place back, whose next in line that very thread is."""
     ticket, done = Ticket(1), threading.Event()
 
-    def call(frame: Any, event: str, arg: Any) -> Any:
-        if ticket.wake is not None:
-            ticket.notify()
-        return call
+    def collect(frame: Any, event: str, arg: Any) -> Any:
+        if frame.f_code.co_filename == threading.__file__ and ticket.wake is not None:
+            ticket.wake()
+        return collect
 
     def wait() -> None:
-        sys.settrace(call)
+        sys.settrace(collect)
         _drive._stand(ticket, 60.0)
         sys.settrace(None)
         done.set()
 
     threading.Thread(target=wait, daemon=True).start()
+    while ticket.wake is None:
+        time.sleep(0.001)
+    ticket.notify()
     assert done.wait(10)
