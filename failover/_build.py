@@ -131,6 +131,9 @@ class Builder:
         url = live.url = _url(target, provider)
         gateway = bool(provider.base_url) and url != provider.base_url.rstrip("/")
 
+        if callable(target.api_key):
+            live.fingerprint = lambda: _fingerprint(provider, key, self._salt)
+
         def credential() -> Mapping[str, str]:
             return {header: form.format(key=key())} if key is not None else {}
 

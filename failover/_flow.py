@@ -28,13 +28,14 @@ from typing import Any, Final, TypeVar
 from failover import events
 from failover._ledger import Ledger, Weight
 from failover._live import Live, Pace
-from failover._resume import continuation, resumable
+from failover._resume import continuation, resumable, shown
 from failover._routing import Random, Router, incapable, needs
 from failover._shaper import Shaper
 from failover.attempter import Job
 from failover.cache.flight import Flight, Flights, Key
 from failover.cache.key import digest
 from failover.dialects.params import adapt
+from failover.dialects.replay import estranged
 from failover.errors import (
     AllTargetsFailed,
     BudgetExceeded,
@@ -148,7 +149,8 @@ class Candidate:
     line: str | None = None
     out: bool = False
     retries: int = 0
-    adapted: bool = False
+    adapted: set[Kind] = field(default_factory=set)  # to what it has been
+    credential: str = ""  # that was last used
     capped: bool = False  # with an output cap that the caller did not set
     request: Request | None = None
     error: FailoverError | None = None
@@ -308,15 +310,19 @@ class Call:
 
     def _capable(self, candidate: Candidate) -> bool:
         live = candidate.live
-        reason = incapable(live, self.wanted, self.weight.size.lower_bound()) or self._too_small(live)
+        reason = incapable(live, self.wanted)
+        if not reason and (reason := self._too_small(live)):
+            candidate.kind = Kind.CONTEXT_OVERFLOW
         if reason:
             self._pass_over(candidate, Reason.INCAPABLE, reason, None)
             candidate.leave(Incapable(reason, live.name))
         return not reason
 
     def _too_small(self, live: Live) -> str:
-        """After an overflow, only a target whose window is known to be larger is worth asking."""
-        window = live.model.facts.context_window
+        """The prompt cannot fit; after an overflow, only a window that is known to be larger is worth asking."""
+        window, least = live.model.facts.context_window, self.weight.size.lower_bound()
+        if window is not None and least > window:
+            return f"needs at least {least} tokens of input, its window is {window}"
         if self.larger_than is None or (window is not None and window > self.larger_than):
             return ""
         return f"its window is not known to be larger than {self.larger_than} tokens"
@@ -398,13 +404,16 @@ class Call:
 
     def _prepared(self, candidate: Candidate) -> Request:
         live = candidate.live
-        stated = self.core.ledger.stated(self.request, live)
+        asked = self.request
+        if Kind.TRANSLATION in candidate.adapted:
+            asked = replace(asked, messages=estranged(asked.messages))
+        stated = self.core.ledger.stated(asked, live)
         request = candidate.request = self.core.ledger.prepare(stated, live)
         candidate.capped = stated.max_tokens is None and request.max_tokens is not None
-        return continuation(request, self.shaper.said, live.model) if self.authors else request
+        return continuation(request, self.shaper.said, live.model) if self.shaper.text else request
 
     def _attempt(self, candidate: Candidate, lease: Lease, weight: Weight, job: Job) -> Steps[Outcome]:
-        live = candidate.live
+        live, candidate.credential = candidate.live, lease.ask.gates.credential
         outcome: Outcome | None = None
         first: float | None = None
         live.load.in_flight += 1
@@ -416,6 +425,8 @@ class Call:
             if self.core.watched:
                 self._started(live, lease, job.request)
             self.shaper.fresh()
+            if self.shaper.text:
+                self.shaper.continues(shown(self.shaper.said, live.model))
             event = yield Attempt(live, job, self.shaper)
             if event is FIRST_CONTENT:
                 now = self.core.now()
@@ -474,6 +485,9 @@ class Call:
     # ----------------------------------------------------------- outcomes
 
     def _rejected(self, candidate: Candidate, rejection: Rejection) -> None:
+        if rejection.reason is Reason.DISABLED and candidate.live.rekeyed(candidate.live.gates.credential):
+            self.again = candidate
+            return
         self._pass_over(candidate, rejection.reason, rejection.detail, rejection.retry_at)
         if rejection.reason is Reason.BUDGET_SPENT:
             self._tell(events.BudgetRefused, target=candidate.live.name, detail=rejection.detail)
@@ -498,6 +512,9 @@ class Call:
         """What a failure means for this call; raises when it must not go on."""
         error = VERDICTS[failure.kind].error(failure, candidate.live.name, tuple(self.trail))
         candidate.kind = failure.kind
+        if VERDICTS[failure.kind].adapt and not self.shaper.committed and self._adapts(candidate, failure):
+            self._ask_again(candidate, error)
+            return
         if VERDICTS[failure.kind].disable is not None:
             self._off(candidate.live, str(error), str(failure.kind))
         if failure.kind is Kind.CONTENT_FILTER and not self.core.pass_filtered:
@@ -519,10 +536,7 @@ class Call:
             self._tell(events.TargetDisabled, target=live.name, detail=detail, reason=reason)
 
     def _rest_or_leave(self, candidate: Candidate, failure: Failure, error: FailoverError) -> Steps[None]:
-        if VERDICTS[failure.kind].adapt and self._adapts(candidate, failure):
-            candidate.rest(error, 0.0)
-            self.again = candidate
-        elif may_retry(failure) and (yield from self._has_retries(candidate, failure)):
+        if may_retry(failure) and (yield from self._has_retries(candidate, failure)):
             candidate.retries += 1
             delay = backoff(self.core.retry, candidate.retries, failure.retry_after, self.core.random)
             candidate.rest(error, self._now() + delay)
@@ -538,14 +552,39 @@ class Call:
         allows = self.core.store.allow_retry(self.core.now())
         return (yield from self._fetched(allows)) if isinstance(allows, Io) else allows
 
+    def _ask_again(self, candidate: Candidate, error: FailoverError) -> None:
+        """This one at once, before anyone else."""
+        candidate.rest(error, 0.0)
+        self.again = candidate
+
     def _adapts(self, candidate: Candidate, failure: Failure) -> bool:
-        """Learn which parameter this model refuses, and ask it once more without."""
-        learned = {} if candidate.adapted else adapt(failure, candidate.request or self.request)
+        """Whether the same target is worth asking once more, since something about the request is different now."""
+        if failure.kind in candidate.adapted:
+            return False
+        candidate.adapted.add(failure.kind)
+        match failure.kind:
+            case Kind.AUTH:
+                return candidate.live.rekeyed(candidate.credential)
+            case Kind.TRANSLATION:
+                return self._estranges(candidate)
+            case _:
+                return self._learns(candidate, failure)
+
+    def _learns(self, candidate: Candidate, failure: Failure) -> bool:
+        """Remember what this model refuses."""
+        learned = adapt(failure, candidate.request or self.request)
         if not learned:
             return False
-        candidate.adapted = True
         candidate.live.learned.update(learned)
         self._tell(events.RequestAdjusted, target=candidate.live.name, notes=tuple(learned))
+        return True
+
+    def _estranges(self, candidate: Candidate) -> bool:
+        """It refused the history as its own: the reasoning or ids in it may be stale, so they are left out."""
+        live = candidate.live
+        if all(message.author != live.author for message in self.request.messages):
+            return False
+        self._tell(events.RequestAdjusted, target=live.name, notes=("the history goes without its own reasoning",))
         return True
 
     def _only_larger(self, live: Live) -> None:
@@ -566,7 +605,6 @@ class Call:
             raise self.interrupted from failure.cause
         if self.shaper.made != 0:
             self.authors.append(live.author)
-        self.shaper.continues()
 
     def _respond(self, candidate: Candidate, answer: Answer) -> Response:
         """The answer is good: say who gave it and what it took."""
@@ -603,6 +641,8 @@ class Call:
         assert self.interrupted is not None
         if self.shaper.diverged:
             raise self.interrupted
+        if not self.interrupted.partial:
+            return self.shaper.begun_anew(answer, self.interrupted.usage)
         return self.shaper.joined(answer, self.interrupted.usage)
 
     # ---------------------------------------------------------------- ends
@@ -652,10 +692,19 @@ class Call:
             errors.append(self._late())
         if errors and all(isinstance(error, BudgetExceeded) for error in errors):
             return errors[0]
+        return self._overflowing(errors) or AllTargetsFailed(errors, tuple(self.trail), self._retry_at())
+
+    def _overflowing(self, errors: list[FailoverError]) -> FailoverError | None:
+        """The overflow, if every target that could serve the request has too small a window, said or known."""
         capable = [error for error in errors if not isinstance(error, Incapable)]
-        if capable and all(isinstance(error, ContextOverflow) for error in capable):
-            return capable[0]
-        return AllTargetsFailed(errors, tuple(self.trail), self._retry_at())
+        if any(not isinstance(error, ContextOverflow) for error in capable):
+            return None
+        small = [each for each in self.tried if each.kind is Kind.CONTEXT_OVERFLOW]
+        if capable or not small:
+            return next(iter(capable), None)
+        largest = max(small, key=lambda each: each.live.model.facts.context_window or 0)
+        failure = Failure(Kind.CONTEXT_OVERFLOW, self._too_small(largest.live), sent=False)
+        return ContextOverflow(failure, largest.live.name, tuple(self.trail))
 
     def _late(self) -> FailoverError:
         seconds = self.deadline - self.began.mono

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 
 from failover.attempter import Attempter
 from failover.dialects.base import Model
@@ -104,6 +105,7 @@ class Live:
     limited: bool = False
     needs_cap: bool = False
     ratio: Ratio = field(default_factory=Ratio)
+    fingerprint: Callable[[], str] | None = None
     learned: dict[str, str | None] = field(default_factory=dict)
     load: Load = field(default_factory=Load)
     tally: Tally = field(default_factory=Tally)
@@ -113,3 +115,15 @@ class Live:
     @property
     def author(self) -> str:
         return self.model.author
+
+    def rekeyed(self, used: str) -> bool:
+        """Whether the function that gives the key now gives another than the one named ``used``.
+
+        fingerprint: names the key as that function gives it; None for a key that never changes.
+        """
+        if self.fingerprint is None:
+            return False
+        current = self.fingerprint()
+        if current != self.gates.credential:
+            self.gates = replace(self.gates, credential=current)
+        return current != used

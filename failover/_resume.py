@@ -20,12 +20,17 @@ INSTRUCTION = (
 
 
 def resumable(request: Request, shaper: Shaper) -> bool:
-    """Plain text can be continued; JSON and tool calls cannot."""
-    return request.response_format is None and not shaper.tool_calls and bool(shaper.text)
+    """Plain text can be continued, JSON and tool calls cannot; after nothing but reasoning another begins anew."""
+    return not shaper.tool_calls and (request.response_format is None or not shaper.text)
+
+
+def shown(said: str, model: Model) -> str:
+    """What of the text so far ``model`` is given: no wire takes white space at the end of a prefill."""
+    return said.rstrip() if model.facts.prefill else said
 
 
 def continuation(request: Request, said: str, model: Model) -> Request:
-    """The request that asks ``model`` to go on after ``said``."""
-    turn = Message("assistant", said)
+    """The request that asks ``model`` to go on after what it is shown of ``said``."""
+    turn = Message("assistant", shown(said, model))
     ask = () if model.facts.prefill else (Message("user", INSTRUCTION),)
     return replace(request, messages=(*request.messages, turn, *ask))

@@ -120,13 +120,8 @@ def needs(request: Request) -> frozenset[str]:
     return frozenset(found)
 
 
-def incapable(live: Live, wanted: frozenset[str], input_tokens: int) -> str:
-    """Why this target cannot serve the request, or an empty string.  ``input_tokens`` is what it takes at least."""
+def incapable(live: Live, wanted: frozenset[str]) -> str:
+    """Which of the abilities ``wanted`` this target lacks, as a sentence, or an empty string."""
     facts = live.model.facts
     missing = [name for name in wanted if name not in facts.inputs and not getattr(facts, name, False)]
-    if missing:
-        return f"cannot take {', '.join(sorted(missing))}"
-    window = facts.context_window
-    if window is not None and input_tokens > window:
-        return f"needs at least {input_tokens} tokens of input, its window is {window}"
-    return ""
+    return f"cannot take {', '.join(sorted(missing))}" if missing else ""

@@ -88,10 +88,10 @@ class Shaper:
         self.text.append(rest)
         return Chunk(text=rest)
 
-    def continues(self) -> None:
-        """The next chunks come from another model, asked to go on from the text so far."""
+    def continues(self, told: str) -> None:
+        """The next chunks come from another model, asked to go on after ``told``, with which the text so far begins."""
         self.flush()
-        self.overlap = Overlap(self.said)
+        self.overlap = Overlap(self.said, self.said[len(told) :])
 
     def partial(self, partial: Answer | None, before: Answer | None) -> Answer:
         """What the caller has of a broken stream: its text, the ids of the last to say something, the usage of all.
@@ -109,6 +109,10 @@ class Shaper:
         calls = last.message.tool_calls
         message = Message("assistant", (Text(self.said), *calls))
         return replace(last, message=message, usage=_together(before, last.usage))
+
+    def begun_anew(self, last: Answer, before: Usage | None) -> Answer:
+        """The whole answer of the last author, where those before had shown nothing but their reasoning."""
+        return replace(last, usage=_together(before, last.usage))
 
 
 def _together(one: Usage | None, other: Usage | None) -> Usage | None:
@@ -130,7 +134,7 @@ COUNTS = tuple(name for name in Usage.__dataclass_fields__ if name not in ("cost
 
 
 class Overlap:
-    """Trims from a continuation what it repeats of ``said``.
+    """Trims from a continuation what it repeats of ``said``.  ``untold``: the end of it that it was not shown.
 
     An answer that starts over and then says something else cannot be joined to what the caller has:
     ``diverged`` is set and nothing more comes out.
@@ -143,8 +147,9 @@ class Overlap:
     SHORTEST = 8
     LONGEST = 4096
 
-    def __init__(self, said: str) -> None:
+    def __init__(self, said: str, untold: str = "") -> None:
         self._said = said
+        self._untold = untold
         self._held = ""
         self._decided = not said
         self.diverged = False
@@ -182,7 +187,8 @@ class Overlap:
             return len(self._said)
         longest = min(len(held), len(self._said), self.LONGEST)
         sizes = range(longest, self.SHORTEST - 1, -1)
-        return next((size for size in sizes if self._said.endswith(held[:size])), 0)
+        untold = len(self._untold) if held.startswith(self._untold) else 0
+        return next((size for size in sizes if self._said.endswith(held[:size])), untold)
 
 
 def _in_common(one: str, other: str) -> int:

@@ -44,7 +44,7 @@ class Verdict:
     cool_down: the target's limiter pauses for the stated or a default time.
     disable: the credential, or this model under it, is switched off until the stated time or by hand.
     billed: the provider may charge for it, so the reservation is kept where no usage is known.
-    adapt: the same target may be asked once more at once, without what it refused.
+    adapt: the same target may be asked once more at once, without what it refused or with the key as it is now.
     recheck: seconds a switch stays off where the provider states no time; None: until someone acts.
     error: the exception by which a caller learns of it.
     """
@@ -87,7 +87,7 @@ VERDICTS: Mapping[Kind, Verdict] = {
     Kind.CREDIT: Verdict(disable="credential"),
     Kind.SPEND_LIMIT: Verdict(disable="credential"),
     # who we are
-    Kind.AUTH: Verdict(disable="credential"),
+    Kind.AUTH: Verdict(disable="credential", adapt=True),
     Kind.PERMISSION: Verdict(disable="model"),
     Kind.FORBIDDEN: Verdict(disable="credential"),
     Kind.MODEL_NOT_FOUND: Verdict(disable="model", recheck=AN_HOUR),
@@ -100,7 +100,7 @@ VERDICTS: Mapping[Kind, Verdict] = {
     Kind.CONTEXT_OVERFLOW: Verdict(error=ContextOverflow),
     Kind.TOO_LARGE: Verdict(error=ContextOverflow),
     Kind.CONTENT_FILTER: Verdict(failover=False, error=ContentFiltered),
-    Kind.TRANSLATION: Verdict(),
+    Kind.TRANSLATION: Verdict(adapt=True),
     Kind.UNSUPPORTED: Verdict(),
     Kind.MODEL_FAULT: Verdict(retry=True, billed=True),
     # what was answered

@@ -299,7 +299,8 @@ class Target:
     base_url: where requests go, up to and including the version (``http://127.0.0.1:8000/v1``).
     dialect: the wire format; default: the provider's, and OpenAI Chat Completions for a ``base_url`` alone.
     api_key: a string, a ``SecretStr``, or a function that returns it; default: the provider's variable in
-        the environment.  Never shown, stored or logged.
+        the environment.  A function is asked at every attempt, once more after a 401, and while its key stays
+        refused: another key switches the target on again.  Never shown, stored or logged.
     weight: share under the ``weighted`` strategy (default 1).
     rpm: requests in any minute; None: no limit.
     tpm: tokens in any minute, input plus output; None: no limit.

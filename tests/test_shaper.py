@@ -100,7 +100,7 @@ def test_trimming_does_not_depend_on_how_the_text_is_cut(said: str, pieces: list
 def test_the_joined_answer_has_all_text_the_last_calls_and_the_usage_of_both() -> None:
     shaper = Shaper()
     shaper.feed(Chunk(text="one "))
-    shaper.continues()
+    shaper.continues(shaper.said)
     shaper.feed(Chunk(text="two"))
     shaper.flush()
     call = ToolCall("1", "f", "{}")

@@ -245,6 +245,11 @@ Place = tuple[int, int]  # number of the message, number of the block in it
 MISSING = ToolResult("", NO_RESULT, is_error=True)
 
 
+def estranged(messages: Sequence[Message]) -> tuple[Message, ...]:
+    """The history as nobody's who is asked: without reasoning, signatures and ids that only their author may see."""
+    return tuple(replace(message, author=None) if message.author else message for message in messages)
+
+
 def _paired(messages: Sequence[Message]) -> Iterator[Message]:
     """Every call is answered in the message after it; what cannot stay in its message, the user tells next."""
     matched = _matched(messages)
