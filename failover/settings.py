@@ -31,8 +31,11 @@ Minute = Annotated[int, Ge(0), Le(1440), says("minutes after midnight UTC, a who
 Weekday = Annotated[int, Ge(0), Le(6), says("a whole number from 0 (Monday) to 6 (Sunday)")]
 if TYPE_CHECKING:
     Dollars = Decimal | float  # what may be written; it is kept as a Decimal
+    Cap = Dollars
 else:
     Dollars = Annotated[Decimal, Ge(0), Le(10**9), says("a finite amount in US dollars, >= 0")]
+    # 2**53 nano-dollars are 9,007,199 dollars: below it every store counts exactly, also one that has only doubles
+    Cap = Annotated[Decimal, Ge(0), Le(9_000_000), says("an amount in US dollars, from 0 to 9,000,000")]
 
 
 # ------------------------------------------------------------------ prices
@@ -191,14 +194,14 @@ class RateLimit:
 class Budget:
     """A hard cap in US dollars; the worst case of a call is reserved before it is sent.
 
-    limit: US dollars in a period.
+    limit: US dollars in a period, at most 9,000,000.
     per: the period (default: day); days, weeks and months begin at midnight in ``timezone``.
     timezone: an IANA name such as ``Europe/Berlin``; default: the machine's own.
     per_label: keep one such budget for each value of this label; a call without the label is refused.
     default_max_tokens: cap on output where the caller gives none (default 4000; 16,000 for models that reason).
     """
 
-    limit: Dollars
+    limit: Cap
     per: Literal["hour", "day", "week", "month", "total"] = "day"
     timezone: str | None = None
     per_label: Annotated[str, MinLen(1)] | None = None

@@ -53,15 +53,12 @@ from failover.store.base import (
 from failover.store.lines import Lines
 from failover.store.redis_link import Done, Link, Step
 from failover.store.state import desk_line, money_line
-from failover.types import NANO
 
 T = TypeVar("T")
 RECHECK = 0.2
 """Seconds after which the head of a line looks whether another process has made room; half as much again by chance."""
 EVER = 1e12
 """Seconds that stand for infinity on the wire."""
-MOST_DOLLARS = 2**53 // NANO // 4
-"""The largest budget: what a double of Lua counts exactly in nano-dollars, with room for what is reserved above it."""
 
 
 class RedisStore:
@@ -121,7 +118,6 @@ class RedisStore:
         return Ticket(next(self._numbers))
 
     def admit(self, ask: Ask, now: Now) -> Io[Lease | Rejection]:
-        """Raises ``ConfigurationError`` for a budget that is too large to be counted exactly."""
         name = f"{self._name}-{next(self._leases)}"
         changes, ahead = self._lines.places(ask, now)
         call = {

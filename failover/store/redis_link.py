@@ -34,6 +34,7 @@ from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as Disconnected
 from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import TimeoutError as Late
 from redis.retry import Retry
 
 from failover.rules import budget
@@ -331,14 +332,14 @@ class Clients:
         except (RedisError, OSError) as error:
             raise Lost(str(error)) from error
 
-    def _settings(self, retry: Callable[..., Any]) -> dict[str, Any]:
+    def _settings(self, retry: Callable[..., Any], *errors: type[Exception]) -> dict[str, Any]:
         return {
             "url": self.url,
             "decode_responses": True,
             "encoding_errors": "replace",  # what somebody else has damaged is no entry, but no error either
             "socket_timeout": self.timeout,
             "socket_connect_timeout": self.timeout,
-            "retry": retry(NoBackoff(), 1, supported_errors=(Disconnected,)),
+            "retry": retry(NoBackoff(), 1, supported_errors=(Disconnected, *errors)),
         }
 
     async def _running(self) -> AsyncClient:
@@ -350,7 +351,8 @@ class Clients:
         return kept.client
 
     def _for_loop(self) -> AsyncClient:
-        settings = {**self._settings(AsyncRetry), "max_connections": CONNECTIONS}
+        # An event loop that was held up for longer than the timeout takes an answer that is there for one that is late.
+        settings = {**self._settings(AsyncRetry, Late), "max_connections": CONNECTIONS}
         if self.cluster:
             return redis.asyncio.RedisCluster.from_url(**settings)
         return redis.asyncio.Redis.from_pool(redis.asyncio.BlockingConnectionPool.from_url(**settings))

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from failover import Budget, ConfigurationError
 from failover.settings import RateLimit
 from failover.store.base import Ask, Io, Lease, Now, Rejection, Ticket, wait_for
 from failover.store.redis import RedisStore
@@ -300,3 +301,13 @@ def test_a_cluster_serves_as_well() -> None:
             awaited: Any = Awaited(store, runner)
             assert trace(awaited, script) == trace(memory(), script)
             runner.run(store.aclose())
+
+
+def test_the_largest_budget_is_counted_to_the_nano_dollar(bench: Bench) -> None:
+    with pytest.raises(ConfigurationError, match="9,000,000"):
+        Budget(9_000_000.01)
+    largest = charge(9_000_000.0)
+    bench.run(charges=[largest], cost=largest.limit - 3)
+    assert bench.refused(charges=[largest], cost=4).reason == "budget_spent"
+    bench.take(charges=[largest], cost=3)
+    assert bench.money(largest).left == 0

@@ -83,6 +83,20 @@ def test_of_several_who_knew_the_largest_figure_counts(server: Server, bench: Be
     assert bench.money(MONEY).spent == other.money(MONEY).spent == 700
 
 
+def test_money_that_a_server_has_evicted_is_missed(server: Server, bench: Bench) -> None:
+    bench.run(charges=[MONEY], cost=300)
+    other = Bench(make=lambda: RedisStore(server.url, random=half, by_hand=True))
+    other.run(charges=[MONEY], cost=400)
+    (page,) = server.client().keys("*page:*")
+    server.client().delete(page)
+    for each in (bench, other):
+        with pytest.raises(Lost, match="forgotten"):
+            each.take(charges=[MONEY], cost=1)
+        assert each.money(MONEY).spent >= 300
+    assert bench.refused(charges=[MONEY], cost=301).reason == "budget_spent"
+    assert bench.money(MONEY).spent == 700
+
+
 def test_a_server_that_wrote_everything_down_goes_on_where_it_was() -> None:
     with running("--appendonly", "yes", "--appendfsync", "always") as server:
         bench = Bench(make=lambda: RedisStore(server.url, random=half, by_hand=True))

@@ -2,7 +2,8 @@
 --
 -- The calendar is the caller's: for each book it names the period of now and the next, with their bounds, and the
 -- server's clock picks.  A page holds "spent SCOPE" and "reserved SCOPE" in nano-dollars, and "held": how many
--- reservations are open on it.  It has no time to live, so that a server that evicts keys with one never takes money.
+-- reservations are open on it.  It has no time to live, so that a server that evicts keys with one never takes money;
+-- should a server take the current page all the same, ``look`` notices.
 
 local NANO = 1e9
 
@@ -62,24 +63,34 @@ local function fitting(candidates, wall)
   return nil
 end
 
--- Before anything is changed: will a page have to be turned, and is the new one among those named?
+-- A page that is gone (dropped, evicted, or lost with a server that forgot) stays gone.
+local function exists(book, page)
+  return redis.call('EXISTS', page_key(book, page)) == 1
+end
+
+local function open_page(name, page, ends)
+  current[name] = { page = page, ends = ends }
+  redis.call('HSET', key('meta'), 'page ' .. name, page, 'ends ' .. name, text(ends))
+  redis.call('HSETNX', page_key(name, page), 'held', 0)
+end
+
+-- Before anything is changed: will a page have to be turned, and is the new one among those named ("clock" if not)?
+-- Is the current one still there ("forgotten" if not)?
 function budget.look(books, wall)
   for name, candidates in pairs(books) do
     local book = kept(name)
+    local here = book.page and want(page_key(name, book.page))
     if over(book, wall) then
-      if book.page then
-        want(page_key(name, book.page))
-      end
       local new = fitting(candidates, wall)
       if not new then
-        return false
+        return 'clock'
       end
       want(page_key(name, new.page))
-    else
-      want(page_key(name, book.page))
+    elseif here and not exists(name, book.page) then
+      return 'forgotten'
     end
   end
-  return true
+  return nil
 end
 
 -- Go on to the page of ``wall``; returns it.  A settled old page is dropped.
@@ -87,11 +98,12 @@ function budget.turn(name, candidates, wall)
   local book = kept(name)
   if over(book, wall) then
     local new, old = fitting(candidates, wall), book.page
-    current[name] = { page = new.page, ends = new.ends }
-    redis.call('HSET', key('meta'), 'page ' .. name, new.page, 'ends ' .. name, text(new.ends))
+    open_page(name, new.page, new.ends)
     if old then
       drop_if_over(name, old)
     end
+  elseif head.open then
+    open_page(name, book.page, book.ends)
   end
   return current[name]
 end
@@ -123,11 +135,6 @@ function budget.reserve(book, page, scope, cost)
   change(book, page, scope, 0, cost)
 end
 
--- A page that is gone (dropped, or lost with a server that forgot) stays gone.
-local function exists(book, page)
-  return redis.call('EXISTS', page_key(book, page)) == 1
-end
-
 function budget.settle(book, page, scope, reserved, cost)
   if exists(book, page) then
     change(book, page, scope, cost, -reserved)
@@ -146,10 +153,8 @@ end
 -- What a caller knows to have been spent or reserved before the server forgot it.
 function budget.seed(account)
   local book = kept(account.book)
-  if not book.page then
-    current[account.book] = { page = account.page, ends = account.ends }
-    redis.call('HSET', key('meta'), 'page ' .. account.book, account.page, 'ends ' .. account.book,
-      text(account.ends))
+  if not book.page or book.page == account.page then
+    open_page(account.book, account.page, account.ends)
   end
   local spent, reserved = account_of(account.book, account.page, account.scope)
   if spent + reserved < account.amount then

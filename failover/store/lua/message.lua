@@ -10,7 +10,6 @@
 
 local SCHEMA = '1'
 
-local head = cjson.decode(ARGV[1])
 local meta = redis.call('HMGET', key('meta'), 'schema', 'epoch', 'mono', 'wall')
 
 if meta[1] and meta[1] ~= SCHEMA then
@@ -42,18 +41,22 @@ for at = 2, #ARGV, 3 do
 end
 
 local function look()
-  local fits = true
+  local trouble
   steps.look_expired(latest)
   for _, each in ipairs(calls) do
     steps.look(each.call)
-    fits = budget.look(each.call.books or {}, each.now.wall) and fits
+    trouble = trouble or budget.look(each.call.books or {}, each.now.wall)
   end
-  return fits
+  return trouble
 end
 
-local fits = look()
-if not fits then
+local trouble = look()
+if trouble == 'clock' then
   return { 'clock', exact(latest.wall) }
+end
+if trouble == 'forgotten' and not head.open then -- a page of money was taken away: let everybody say what they know
+  redis.call('HDEL', key('meta'), 'epoch')
+  return { 'epoch', '' }
 end
 if #wanted > 0 then
   return { 'keys', unpack(wanted) }

@@ -16,6 +16,7 @@
 --
 -- Lua's numbers are doubles, exact for integers up to 2^53.  They are written with 17 digits, which lose nothing.
 
+local head = cjson.decode(ARGV[1])
 local prefix = string.match(KEYS[1], '^(.*)meta$')
 local given, wanted = {}, {}
 for _, name in ipairs(KEYS) do
@@ -26,11 +27,12 @@ local function key(kind, name)
   return prefix .. kind .. (name and ':' .. name or '')
 end
 
+-- Was this key given?  If not, it is asked for.
 local function want(name)
   if not given[name] then
-    given[name] = true
     wanted[#wanted + 1] = name
   end
+  return given[name]
 end
 
 local function exact(number)
