@@ -204,6 +204,19 @@ class Failover:
             raise ConfigurationError(f"no API key in the environment; set at least one of {known}")
         return cls([f"{row.name}:{row.default_model}" for row in rows], **options)
 
+    @classmethod
+    def from_toml(cls, source: str | os.PathLike[str], **options: Any) -> Self:
+        """From a TOML file (its path, or its text), with the names that the options have here.
+
+        Targets are model strings or tables; a key is named by its environment variable, ``api_key_env = "NAME"``.
+        options: what a file cannot hold (``client``, ``listeners``), and what is to hold instead of what it says.
+        Raises ``ConfigurationError``, also for a name that does not exist and for a key in the file.
+        """
+        from failover._configured import configuration  # most programs have no such file
+
+        given = configuration(source)
+        return cls(given.built(), **{**given.options, **options})
+
     # --------------------------------------------------------------- doors
 
     def complete(self, prompt: Prompt, **options: Unpack[CallOptions]) -> Response:

@@ -78,6 +78,7 @@ assert_type(guard.try_complete("hi", labels={"user": "alice"}, prefer=["local"],
 assert_type(guard.send(Request((Message("user", "hi"),))), Response)
 assert_type(guard.budget, BudgetStatus | None)
 assert_type(guard.status(), tuple[TargetStatus, ...])
+assert_type(Failover.from_toml("failover.toml", budget=5), Failover)
 assert_type(guard.history(), History)
 assert_type(guard.history().lanes, Mapping[str, tuple[Span, ...]])
 assert_type(guard.subscribe(print), Callable[[], None])
