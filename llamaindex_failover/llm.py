@@ -12,8 +12,9 @@ The live ``Failover`` is shared by copies (``model_copy``, ``deepcopy``).  A pic
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self, Unpack
+import logging
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, cast
 
 from llama_index.core.base.llms.types import (
     ChatMessage,
@@ -63,6 +64,18 @@ if TYPE_CHECKING:
     from failover.testing import ScriptedProvider
 
 dispatcher = get_dispatcher(__name__)
+logger = logging.getLogger("llamaindex_failover")
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def chat_announced(method: Method) -> Method:
+    """LlamaIndex's ``llm_chat_callback``, which would take the types away."""
+    return cast(Method, llm_chat_callback()(method))
+
+
+def completion_announced(method: Method) -> Method:
+    """LlamaIndex's ``llm_completion_callback``, which would take the types away."""
+    return cast(Method, llm_completion_callback()(method))
 
 
 class FailoverLLM(FunctionCallingLLM):
@@ -172,11 +185,11 @@ class FailoverLLM(FunctionCallingLLM):
 
     # ---------------------------------------------------------------- chat
 
-    @llm_chat_callback()
+    @chat_announced
     def chat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         return self._answer(messages, kwargs)
 
-    @llm_chat_callback()
+    @chat_announced
     async def achat(self, messages: Sequence[ChatMessage], **kwargs: Any) -> ChatResponse:
         return await self._aanswer(messages, kwargs)
 
@@ -200,11 +213,11 @@ class FailoverLLM(FunctionCallingLLM):
 
     # ---------------------------------------------------------- completion
 
-    @llm_completion_callback()
+    @completion_announced
     def complete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
         return to_completion(self._answer(self._asked(prompt, formatted), kwargs))
 
-    @llm_completion_callback()
+    @completion_announced
     async def acomplete(self, prompt: str, formatted: bool = False, **kwargs: Any) -> CompletionResponse:
         return to_completion(await self._aanswer(self._asked(prompt, formatted), kwargs))
 
@@ -409,7 +422,16 @@ class FailoverLLM(FunctionCallingLLM):
         return cls(**revived(given))
 
     def __getstate__(self) -> dict[str, Any]:
-        """Configuration only; callbacks and rate limiters stay in this process."""
+        """Configuration only; callbacks and rate limiters stay in this process.
+
+        Raises ``ConfigurationError`` where a budget would be multiplied.  That is logged as well: LlamaIndex's
+        components leave out what cannot be pickled, and their worker processes would only miss their ``llm``.
+        """
+        try:
+            self._failover.__reduce__()
+        except ConfigurationError as error:
+            logger.warning("%s: %s", self, error)
+            raise
         state = BaseModel.__getstate__(self)
         return {**state, "__dict__": {**state["__dict__"], "callback_manager": None, "rate_limiter": None}}
 

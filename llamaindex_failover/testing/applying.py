@@ -14,10 +14,8 @@ from failover.testing import Question, Reply, ToolUse
 from llamaindex_failover.testing.bench import ADD, PING, SAID, Bench, Theme, calls
 
 FACT = "The harbour of Wismar freezes in January."
-THOUGHTS = (
-    'Thought: I need a tool.\nAction: add\nAction Input: {"a": 2, "b": 3}',
-    "Thought: I can answer without using any more tools.\nAnswer: It is 5.",
-)
+FIRST_THOUGHT = 'Thought: I need a tool.\nAction: add\nAction Input: {"a": 2, "b": 3}'
+FINAL_THOUGHT = "Thought: I can answer without using any more tools.\nAnswer: It is 5."
 
 
 @pytest.mark.filterwarnings("ignore::pydantic.PydanticDeprecationWarning")  # workflows look at all their fields
@@ -57,7 +55,7 @@ class Applications(Theme):
         assert bench.refusals() == []
 
     async def test_an_agent_that_thinks_in_words_calls_a_tool_and_answers(self, bench: Bench) -> None:
-        bench.say(*THOUGHTS)
+        bench.say(FIRST_THOUGHT, FINAL_THOUGHT)
         assert str(await ReActAgent(tools=[ADD], llm=bench.llm).run("2+3?", memory=memory())) == "It is 5."
         assert "5" in bench.asked.request.messages[-1].text
 

@@ -16,6 +16,7 @@ from llama_index.core import Settings
 from llama_index.core.base.llms.types import ChatMessage, ChatResponse, CompletionResponse, MessageRole
 from llama_index.core.callbacks import CallbackManager, TokenCountingHandler
 from llama_index.core.callbacks.schema import EventPayload
+from llama_index.core.extractors import KeywordExtractor
 from llama_index.core.llms import LLM, MockLLM
 from llama_index.core.llms.loading import load_llm
 from llama_index.core.prompts import PromptTemplate
@@ -486,10 +487,14 @@ def test_a_pickle_carries_the_configuration() -> None:
     assert (back.temperature, back.system_prompt) == (0.1, "Be brief.")
 
 
-def test_a_hard_budget_in_memory_refuses_to_be_multiplied() -> None:
+def test_a_hard_budget_in_memory_refuses_to_be_multiplied_and_says_so_though_llamaindex_hides_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     llm = llm_of(Target("ollama:m", price={"input": 1, "output": 1}), budget=5)
     with pytest.raises(ConfigurationError, match="budget"):
         pickle.dumps(llm)
+    pickle.dumps(KeywordExtractor(llm=llm))
+    assert caplog.text.count("a budget kept in memory cannot be pickled") == 2
 
 
 def test_a_dict_is_stable_json_without_keys_and_says_only_what_was_set(monkeypatch: pytest.MonkeyPatch) -> None:
