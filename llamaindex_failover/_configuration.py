@@ -1,17 +1,20 @@
 """A ``Failover``'s configuration as plain data, for ``to_dict``, and back.
 
 Never in it: keys, headers, passwords in URLs, and whatever lives (clients, listeners, stores, framework models).  Keys
-are taken from the environment again when it is read, so a ``to_dict`` may be stored, logged and compared.  It is
-equal for equal configurations in every process: ``IngestionPipeline`` keys its cache by it.
+are taken from the environment again when it is read, and so is a store's password (``REDIS_URL``); so a ``to_dict``
+may be stored, logged and compared.  It is equal for equal configurations in every process: ``IngestionPipeline`` keys
+its cache by it.
 """
 
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from difflib import get_close_matches
 from typing import Any, Literal, TypedDict
+from urllib.parse import urlsplit
 
 import httpx
 from pydantic import TypeAdapter
@@ -35,6 +38,7 @@ class Orchestration(TypedDict, total=False):
     deadline: float
     max_wait: float
     store: Any
+    on_store_lost: Literal["raise", "local"]
     on_stream_cut: Literal["raise", "resume"]
     on_content_filter: Literal["raise", "next"]
     hedge: Hedge | None
@@ -65,6 +69,8 @@ LIVE = frozenset({"listeners", "client", "async_client"})
 SECRET = {"api_key", "headers", "attempter"}
 DEFAULTS = {name: each.default for name, each in inspect.signature(Failover.__init__).parameters.items()}
 FRAMEWORK_MODEL = "not_implemented"
+STORE_VARIABLE = "REDIS_URL"
+"""Where the password of a store's address is found again."""
 
 
 # -------------------------------------------------------------------- dump
@@ -74,9 +80,16 @@ def dumped(failover: Failover) -> dict[str, Any]:
     """What differs from the defaults, as JSON-friendly data."""
     config = {name: value for name, value in failover._config.items() if name not in LIVE}
     set_here = {name: _plain(value) for name, value in config.items() if value != DEFAULTS[name]}
-    if not isinstance(set_here.get("store", ""), str):
-        del set_here["store"]
-    return {"targets": [_target(target) for target in failover.targets], **set_here}
+    store = _store(set_here.pop("store", None))
+    return {"targets": [_target(target) for target in failover.targets], **set_here, **store}
+
+
+def _store(store: Any) -> dict[str, str]:
+    """Its address, without a password; a store that lives is left out."""
+    if not isinstance(store, str):
+        return {}
+    parts = urlsplit(store)
+    return {"store": without_userinfo(store) if parts.password or "password" in parts.query else store}
 
 
 def _target(target: Target) -> str | dict[str, Any]:
@@ -111,11 +124,20 @@ def _revived(name: str, value: Any) -> Any:
         return [_revived_target(each) for each in value]
     if name == "budget" and isinstance(value, str):
         return Decimal(value)
+    if name == "store" and isinstance(value, str) and "***" in value:
+        return _revived_store(value)
     if name in SETTINGS and isinstance(value, Mapping):
         return SETTINGS[name](**value)
     if name in SETTINGS and isinstance(value, list):
         return [_revived(name, each) for each in value]
     return value
+
+
+def _revived_store(address: str) -> str:
+    whole = os.environ.get(STORE_VARIABLE, "")
+    if without_userinfo(whole) == address:
+        return whole
+    raise ConfigurationError(f"the password of the store {address} is not written into a dict; set {STORE_VARIABLE}")
 
 
 def _revived_target(given: Any) -> Any:

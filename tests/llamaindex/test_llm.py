@@ -36,7 +36,7 @@ from failover import (
     Usage,
 )
 from llamaindex_failover import FailoverLLM
-from llamaindex_failover._configuration import Orchestration
+from llamaindex_failover._configuration import Orchestration, _store, revived
 from llamaindex_failover.testing import Book
 from tests.llamaindex.kit import Play, fails, says, target
 
@@ -508,6 +508,21 @@ def test_a_dict_is_stable_json_without_keys_and_says_only_what_was_set(monkeypat
     assert data["class_name"] == "FailoverLLM"
     assert "strategy" not in data
     assert not any(secret in json.dumps(data) for secret in ("sk-", "x-secret"))
+
+
+def test_a_stores_password_is_not_written_and_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = "redis://:hunter2@store.example:6379/0"
+    written = _store(whole)
+    assert written == {"store": "redis://***@store.example:6379/0"}
+    with pytest.raises(ConfigurationError, match="set REDIS_URL"):
+        revived(written)
+    monkeypatch.setenv("REDIS_URL", whole)
+    assert revived(written) == {"store": whole}
+
+
+@pytest.mark.parametrize("store", ["redis://store.example/0?socket_timeout=2", "sqlite:///a.db", "memory"])
+def test_a_store_without_a_password_is_written_as_it_is(store: str) -> None:
+    assert revived(_store(store)) == {"store": store}
 
 
 def test_a_dict_becomes_the_same_llm_again_with_keys_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
