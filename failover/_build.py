@@ -18,7 +18,8 @@ import httpx
 from pydantic import SecretStr
 
 from failover import prices
-from failover._http import Clients, HttpAttempter
+from failover._connections import Connections
+from failover._http import HttpAttempter
 from failover._live import Live
 from failover.dialects.base import Model, Provider
 from failover.dialects.choice import dialect_of
@@ -27,6 +28,8 @@ from failover.errors import ConfigurationError
 from failover.facts import Facts, facts_for
 from failover.settings import Budget, CircuitBreaker, Target, Timeouts
 from failover.store.base import Charge, Gates
+
+HEADERS = {"Content-Type": "application/json", "User-Agent": "failover"}
 
 
 def targets_of(given: Iterable[object]) -> tuple[Target, ...]:
@@ -85,14 +88,14 @@ class Builder:
         breaker: CircuitBreaker,
         timeouts: Timeouts,
         budgeted: bool,
-        clients: Callable[[], Clients],
+        connections: Callable[[], Connections],
         noted: Callable[[str, tuple[str, ...]], None],
         salt: bytes,
     ) -> None:
         self._breaker = breaker
         self._timeouts = timeouts
         self._budgeted = budgeted
-        self._clients = clients
+        self._connections = connections
         self._noted = noted
         self._salt = salt
 
@@ -141,9 +144,9 @@ class Builder:
             lambda request: dialect_of(live.model, request, target.dialect, gateway),
             lambda: replace(live.model, learned=live.learned) if live.learned else live.model,
             url,
-            {"Content-Type": "application/json", **provider.headers, **target.headers},
+            {**HEADERS, **provider.headers, **target.headers},
             credential,
-            self._clients(),
+            self._connections(),
             lambda notes: self._noted(live.name, notes),
         )
 
@@ -238,14 +241,14 @@ class _Unreachable:
 _NO_ATTEMPTER: Any = _Unreachable()
 
 
-def clients_maker(
-    client: httpx.Client | None, async_client: httpx.AsyncClient | None, http2: bool, made: list[Clients]
-) -> Callable[[], Clients]:
+def connections_maker(
+    client: httpx.Client | None, async_client: httpx.AsyncClient | None, http2: bool, made: list[Connections]
+) -> Callable[[], Connections]:
     """Makes one pool per target, and remembers them so that they can be closed."""
 
-    def make() -> Clients:
-        clients = Clients(client, async_client, http2)
-        made.append(clients)
-        return clients
+    def make() -> Connections:
+        connections = Connections(client, async_client, http2)
+        made.append(connections)
+        return connections
 
     return make

@@ -10,10 +10,12 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import httpcore
 import httpx
+
+Transport = TypeVar("Transport", bound=httpx.BaseTransport | None)
 
 
 class _Due(threading.local):
@@ -74,15 +76,13 @@ class _Backend(httpcore.NetworkBackend):
         self._backend.sleep(seconds)
 
 
-def exact(client: httpx.Client) -> httpx.Client:
-    """The client, with its transports made to honour ``due``.
+def exact(transport: Transport) -> Transport:
+    """The transport, made to honour ``due``.
 
     httpcore takes a network backend only where httpx does not pass one on, hence the private names; where they are
     missing, timeouts are merely httpx's own.
     """
-    transports = [client._transport, *client._mounts.values()]
-    for transport in transports:
-        pool = getattr(transport, "_pool", None)
-        if pool is not None and hasattr(pool, "_network_backend"):
-            pool._network_backend = _Backend(pool._network_backend)
-    return client
+    pool = getattr(transport, "_pool", None)
+    if pool is not None and hasattr(pool, "_network_backend"):
+        pool._network_backend = _Backend(pool._network_backend)
+    return transport

@@ -1,26 +1,22 @@
 """One attempt over httpx: a request goes out, an ``Exchange`` reads what comes back, an outcome is returned.
 
 Every attempt has its own clocks (see ``Clocks``).  A clock runs only while we wait for the provider, never while
-the caller holds a chunk.  Transport errors become ``Failure`` values by one table.  Connections are pooled per
-target; for async there is one client per event loop, closed with its loop.
+the caller holds a chunk.  Transport errors become ``Failure`` values by one table.  Where the bytes go is the affair
+of ``Connections``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-import threading
 import time
-import types
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator, Mapping
-from functools import lru_cache
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Mapping
 from math import inf
-from typing import Any, TypeVar
-from weakref import WeakKeyDictionary
 
 import httpx
 
-from failover._deadline import due, exact
+from failover._connections import AsyncReply, Connections, Letter
+from failover._deadline import due
 from failover._exchange import Exchange
 from failover._shaper import chunks_of
 from failover.attempter import Item, Job
@@ -29,9 +25,6 @@ from failover.dialects.replay import with_own_names
 from failover.settings import Timeouts
 from failover.types import Answer, Chunk, Failure, Kind, Outcome, Request
 
-LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=20, keepalive_expiry=60.0)
-"""Few idle connections: httpx's pool looks at every idle one on each request."""
-T = TypeVar("T")
 LINGER = 2.0
 """Seconds a stream may stay open after its terminal marker before we close it ourselves."""
 
@@ -67,110 +60,6 @@ class Clocks:
         return Failure(Kind.TIMEOUT, f"no more {which} after {waited:.3g} s")
 
 
-@lru_cache
-def certificates(http2: bool) -> ssl.SSLContext:
-    """What is trusted, as httpx has it, read once for all pools: it takes 25 ms.  Each protocol sets its own ALPN."""
-    return httpx.create_ssl_context()
-
-
-@types.coroutine
-def firmly(work: Awaitable[T]) -> Generator[Any, Any, T]:
-    """``await work``, cancellable only where it really waits.
-
-    httpx's pool passes through bare checkpoints while it takes and gives back a connection, and a task that is
-    cancelled at one of them leaves the connection taken for ever: anyio shields them from its own cancellations, not
-    from asyncio's.  Such a cancellation is put off until ``work`` waits for something, or has ended.
-    """
-    steps: Any = work.__await__()
-    step, given = steps.send, None
-    late: asyncio.CancelledError | None = None
-    while True:
-        try:
-            future = step(given)
-        except StopIteration as done:
-            if late is not None:
-                raise late from None
-            value: T = done.value
-            return value
-        if late is not None and future is not None and future.cancel():
-            late = None
-        try:
-            step, given = steps.send, (yield future)
-        except BaseException as error:
-            step, given = steps.throw, error
-            if future is None and isinstance(error, asyncio.CancelledError):
-                step, given, late = steps.send, None, error
-
-
-class Clients:
-    """The httpx clients of one target, made when first needed.  The caller's own win over ours."""
-
-    def __init__(self, client: httpx.Client | None, async_client: httpx.AsyncClient | None, http2: bool) -> None:
-        self._given = client
-        self._given_async = async_client
-        self._http2 = http2
-        self._lock = threading.Lock()
-        self._sync: httpx.Client | None = None
-        self._async: WeakKeyDictionary[asyncio.AbstractEventLoop, _Kept] = WeakKeyDictionary()
-
-    def sync(self) -> httpx.Client:
-        if self._given is not None:
-            return self._given
-        if self._sync is None:
-            with self._lock:
-                self._sync = self._sync or exact(
-                    httpx.Client(verify=certificates(self._http2), http2=self._http2, limits=LIMITS)
-                )
-        return self._sync
-
-    async def running(self) -> httpx.AsyncClient:
-        """The client of the running event loop."""
-        if self._given_async is not None:
-            return self._given_async
-        loop = asyncio.get_running_loop()
-        kept = self._async.get(loop)
-        if kept is None or kept.client.is_closed:
-            kept = _Kept(httpx.AsyncClient(verify=certificates(self._http2), http2=self._http2, limits=LIMITS))
-            await kept.until_loop_ends()
-            self._async[loop] = kept
-        return kept.client
-
-    def close(self) -> None:
-        if self._sync is not None:
-            self._sync.close()
-            self._sync = None
-
-    async def aclose(self) -> None:
-        self.close()
-        kept = self._async.pop(asyncio.get_running_loop(), None)
-        if kept is not None:
-            await kept.aclose()
-
-
-class _Kept:
-    """An async client that is closed with its event loop.
-
-    ``asyncio.run`` closes every async generator that is still open before it closes its loop; one that holds the
-    client is how a client learns that its loop ends.
-    """
-
-    def __init__(self, client: httpx.AsyncClient) -> None:
-        self.client = client
-        self._keeper = self._keep()
-
-    async def until_loop_ends(self) -> None:
-        await anext(self._keeper)
-
-    async def aclose(self) -> None:
-        await self._keeper.aclose()
-
-    async def _keep(self) -> AsyncGenerator[None]:
-        try:
-            yield
-        finally:
-            await self.client.aclose()
-
-
 class HttpAttempter:
     """Attempts at one target over HTTP.
 
@@ -185,15 +74,15 @@ class HttpAttempter:
         url: str,
         headers: Mapping[str, str],
         key: Callable[[], Mapping[str, str]],
-        clients: Clients,
+        connections: Connections,
         noted: Callable[[tuple[str, ...]], None],
     ) -> None:
         self._dialect = dialect
         self._model = model
         self._url = url.rstrip("/")
-        self._headers = dict(headers)
+        self._headers = {name.lower(): value for name, value in headers.items()}
         self._key = key
-        self._clients = clients
+        self._connections = connections
         self._noted = noted
 
     # ---------------------------------------------------------------- whole
@@ -201,10 +90,11 @@ class HttpAttempter:
     def attempt(self, job: Job) -> Outcome:
         clocks = _whole_clocks(job)
         exchange: Exchange | None = None
-        request, wire, read = self._request(job, stream=False)
+        letter, wire, read = self._letter(job, stream=False)
         try:
+            send = self._connections.sync()
             with due(clocks.due()):
-                response = self._clients.sync().send(request, stream=True, follow_redirects=False)
+                response = send(letter)
                 try:
                     exchange = read(response)
                     for data in response.iter_bytes():
@@ -220,18 +110,19 @@ class HttpAttempter:
     async def aattempt(self, job: Job) -> Outcome:
         clocks = _whole_clocks(job)
         exchange: Exchange | None = None
-        request, wire, read = self._request(job, stream=False)
+        letter, wire, read = self._letter(job, stream=False)
         try:
-            client = await self._clients.running()
+            send = await self._connections.running()
             async with asyncio.timeout(clocks.left()):
-                response = await firmly(client.send(request, stream=True, follow_redirects=False))
+                response = await send(letter)
                 try:
                     exchange = read(response)
-                    pieces = response.aiter_bytes()
-                    while not exchange.done and (data := await firmly(anext(pieces, None))) is not None:
+                    async for data in response.aiter_bytes():
                         exchange.whole(data)
+                        if exchange.done:
+                            break
                 finally:
-                    await firmly(response.aclose())
+                    await response.aclose()
         except TimeoutError:
             return clocks.late()
         except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -243,10 +134,11 @@ class HttpAttempter:
     def stream(self, job: Job) -> Generator[Item, None, None]:
         clocks = _stream_clocks(job)
         exchange: Exchange | None = None
-        request, wire, read = self._request(job, stream=True)
+        letter, wire, read = self._letter(job, stream=True)
         try:
+            send = self._connections.sync()
             with due(clocks.due()):
-                response = self._clients.sync().send(request, stream=True, follow_redirects=False)
+                response = send(letter)
             try:
                 exchange = read(response)
                 pieces = response.iter_bytes()
@@ -266,23 +158,23 @@ class HttpAttempter:
     async def astream(self, job: Job) -> AsyncGenerator[Item, None]:
         clocks = _stream_clocks(job)
         exchange: Exchange | None = None
-        request, wire, read = self._request(job, stream=True)
+        letter, wire, read = self._letter(job, stream=True)
         try:
-            client = await self._clients.running()
+            send = await self._connections.running()
             async with asyncio.timeout(clocks.left()):
-                response = await firmly(client.send(request, stream=True, follow_redirects=False))
+                response = await send(letter)
             try:
                 exchange = read(response)
                 pieces = response.aiter_bytes()
                 while not exchange.done:
                     async with asyncio.timeout(clocks.left()):
-                        data = await firmly(anext(pieces, None))
+                        data = await anext(pieces, None)
                     if data is None:
                         break
                     for chunk in _read(exchange, data, clocks, wire):
                         yield chunk
             finally:
-                await firmly(response.aclose())
+                await response.aclose()
         except TimeoutError:
             yield _named(_late(exchange, clocks), wire)
             return
@@ -294,24 +186,18 @@ class HttpAttempter:
 
     # -------------------------------------------------------------- helpers
 
-    def _request(self, job: Job, stream: bool) -> tuple[httpx.Request, Wire, Callable[[httpx.Response], Exchange]]:
+    def _letter(self, job: Job, stream: bool) -> tuple[Letter, Wire, Callable[[httpx.Response | AsyncReply], Exchange]]:
         model, dialect = self._model(), self._dialect(job.request)
         wire = dialect.render(job.request, model, stream)
         if wire.notes:
             self._noted(wire.notes)
         headers = {**self._headers, **wire.headers, **self._key()}
-        request = httpx.Request(
-            "POST",
-            self._url + wire.path,
-            headers=headers,
-            content=wire.body,
-            extensions={"timeout": _timeouts(job.timeouts)},
-        )
+        letter = Letter(self._url + wire.path, headers, wire.body, job.timeouts)
 
-        def read(response: httpx.Response) -> Exchange:
-            return Exchange(dialect, model, response.status_code, response.headers, time.time())
+        def read(reply: httpx.Response | AsyncReply) -> Exchange:
+            return Exchange(dialect, model, reply.status_code, reply.headers, time.time())
 
-        return request, wire, read
+        return letter, wire, read
 
 
 def _whole_clocks(job: Job) -> Clocks:
@@ -320,16 +206,6 @@ def _whole_clocks(job: Job) -> Clocks:
 
 def _stream_clocks(job: Job) -> Clocks:
     return Clocks(job.timeouts, job.budget, job.timeouts.first_content, job.timeouts.total)
-
-
-def _timeouts(timeouts: Timeouts) -> dict[str, float]:
-    """What a client of the caller's, which does not know our clocks, is held to."""
-    return {
-        "connect": timeouts.connect,
-        "pool": timeouts.connect,
-        "write": timeouts.whole,
-        "read": max(timeouts.first_content, timeouts.between_content, timeouts.whole),
-    }
 
 
 def _read(exchange: Exchange, data: bytes, clocks: Clocks, wire: Wire) -> Iterator[Chunk]:

@@ -19,10 +19,10 @@ import httpx
 
 from failover import _drive, _hedge, events
 from failover._audience import Audience
-from failover._build import Builder, budgets_of, charges_of, clients_maker, targets_of
+from failover._build import Builder, budgets_of, charges_of, connections_maker, targets_of
 from failover._checked import without_userinfo
+from failover._connections import Connections
 from failover._flow import Call, Core
-from failover._http import Clients
 from failover._ledger import Ledger
 from failover._live import Live
 from failover._options import OnContentFilter, OnStoreLost, OnStreamCut, check
@@ -136,10 +136,10 @@ class Failover:
         check(self._config)
         self.targets = targets_of(targets)
         self._hedge = hedge
-        self._clients: list[Clients] = []
-        weakref.finalize(self, _close, self._clients)
+        self._connections: list[Connections] = []
+        weakref.finalize(self, _close, self._connections)
         budgets = budgets_of(budget)
-        maker = clients_maker(client, async_client, http2, self._clients)
+        maker = connections_maker(client, async_client, http2, self._connections)
         rules = retry or Retry()
         shared = self._sheltered(store, rules, on_store_lost == "local")
         builder = Builder(
@@ -362,12 +362,12 @@ class Failover:
 
     def close(self) -> None:
         """Close the connections of the synchronous doors.  A client that you gave stays open."""
-        _close(self._clients)
+        _close(self._connections)
 
     async def aclose(self) -> None:
         """Close all connections of this thread's event loop, and those of the synchronous doors."""
-        for clients in self._clients:
-            await clients.aclose()
+        for each in self._connections:
+            await each.aclose()
 
     def __enter__(self) -> Self:
         return self
@@ -405,8 +405,8 @@ def _rebuild(cls: type[Failover], targets: tuple[Target, ...], config: Mapping[s
     return cls(targets, **config)
 
 
-def _close(clients: Sequence[Clients]) -> None:
-    for each in clients:
+def _close(connections: Sequence[Connections]) -> None:
+    for each in connections:
         each.close()
 
 

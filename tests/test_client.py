@@ -7,7 +7,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from decimal import Decimal
 from typing import Any
 
@@ -207,8 +207,9 @@ async def test_a_call_cancelled_at_any_suspension_leaves_nothing_behind(
 
     async def call() -> None:
         if streamed:
-            async for _ in guard.astream("hi", max_tokens=50):
-                await asyncio.sleep(0)
+            async with aclosing(guard.astream("hi", max_tokens=50)) as chunks:  # else the loop closes it, some day
+                async for _ in chunks:
+                    await asyncio.sleep(0)
         else:
             await guard.acomplete("hi", max_tokens=50)
 

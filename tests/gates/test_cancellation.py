@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from failover import Budget, Failover, Hedge, Response, Retry, Target, _deadline, _drive
-from failover._http import firmly
+from failover._connections import firmly
 from failover.settings import CircuitBreaker, RateLimit
 from failover.store.base import Ticket
 from failover.testing import Cut, Hang, Reply, ScriptedProvider, Served, Slow, Status, serve
@@ -90,17 +90,27 @@ def held(guard: Failover) -> dict[str, Any]:
             "lines": len(lines.by_name),
             "flights": len(core.flights),
             "in flight": sum(live.load.in_flight for live in core.lives),
-            "connections": [repr(each) for each in connections(guard) if not (each.is_idle() or each.is_closed())],
+            "connections": taken(guard),
         }.items()
         if what
     }
 
 
-def connections(guard: Failover) -> list[Any]:
-    """Those of all pools of httpx's own."""
-    clients = [client for each in guard._clients for client in (each._sync, *(k.client for k in each._async.values()))]
-    pools = [getattr(client._transport, "_pool", None) for client in clients if client is not None]
-    return [each for pool in pools if pool is not None for each in pool.connections]
+def taken(guard: Failover) -> list[str]:
+    """Connections that are neither idle nor closed, in any pool of ours."""
+    ends = [end for each in guard._connections for end in (each._line and each._line.close, *_ends(each)) if end]
+    return [repr(each) for end in ends for each in _taken(end.__self__)]
+
+
+def _ends(each: Any) -> list[Any]:
+    return [kept._aclose for kept in each._lines.values()]
+
+
+def _taken(carrier: Any) -> list[Any]:
+    if session := getattr(carrier, "_session", None):  # of aiohttp
+        return list(session.connector._acquired)
+    pool = getattr(carrier, "_pool", None)
+    return [each for each in pool.connections if not (each.is_idle() or each.is_closed())] if pool else []
 
 
 # -------------------------------------------------------------- event loops
@@ -215,8 +225,13 @@ SCENES: dict[str, Scene] = {
 }
 
 
+@pytest.mark.parametrize("carrier", ["aiohttp", "httpx"])
 @pytest.mark.parametrize("name", SCENES)
-def test_a_call_cancelled_at_any_suspension_leaves_nothing_behind(name: str, place: Place) -> None:
+def test_a_call_cancelled_at_any_suspension_leaves_nothing_behind(
+    name: str, carrier: str, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if carrier == "httpx":
+        monkeypatch.setitem(sys.modules, "failover._aiohttp", None)
     scene = SCENES[name]
     options = dict(scene.options)
     guard = place.guard(*options.pop("names", MODELS), **options)

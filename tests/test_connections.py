@@ -1,0 +1,139 @@
+"""Who carries the bytes: the caller's client, httpx or aiohttp; the answers are the same."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from benchmarks.count import ANSWER
+from failover import Failover, ProviderError, Retry, Target
+from failover.testing import Reply, ScriptedProvider, Servers, serve
+
+QUIET = Retry(attempts=0)
+
+
+@pytest.fixture
+def openai() -> ScriptedProvider:
+    return ScriptedProvider("openai", respond=lambda question: Reply("A short answer.", reasoning=""))
+
+
+@pytest.fixture
+def servers(openai: ScriptedProvider) -> Iterator[Servers]:
+    with serve(openai) as servers:
+        yield servers
+
+
+@pytest.fixture(params=["aiohttp", "httpx"])
+def carrier(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """aiohttp, or httpx as where aiohttp is not installed."""
+    if request.param == "httpx":
+        monkeypatch.setitem(sys.modules, "failover._aiohttp", None)
+    return str(request.param)
+
+
+async def ask(target: Target, prompt: str = "hi") -> str:
+    async with Failover([target], retry=QUIET) as guard:
+        return (await guard.acomplete(prompt)).content
+
+
+async def test_either_carrier_brings_the_answer(carrier: str, servers: Servers) -> None:
+    assert await ask(servers["openai"].target("gpt-6-luna")) == "A short answer."
+    assert ("aiohttp.client" in sys.modules) or carrier == "httpx"
+
+
+async def test_a_request_too_large_for_one_write_arrives_whole(
+    carrier: str, servers: Servers, openai: ScriptedProvider
+) -> None:
+    long = "word " * 400_000
+    await ask(servers["openai"].target("gpt-4.1", context_window=10_000_000), long)
+    assert long in str(openai.requests[-1].body)
+
+
+@pytest.mark.parametrize("door", ["sync", "async"])
+async def test_the_callers_own_client_wins(door: str) -> None:
+    seen: list[str] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        seen.append(request.content.decode())
+        return httpx.Response(200, content=ANSWER)
+
+    target, transport = Target("openai:gpt-4o", api_key="k"), httpx.MockTransport(handle)
+    client, async_client = httpx.Client(transport=transport), httpx.AsyncClient(transport=transport)
+    with client, Failover([target], client=client, async_client=async_client) as guard:
+        answer = guard.complete("hi") if door == "sync" else await guard.acomplete("hi")
+    assert (answer.content, len(seen)) == ("A short answer.", 1)
+    await async_client.aclose()
+
+
+async def test_a_proxy_in_the_environment_is_used(
+    servers: Servers, openai: ScriptedProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = servers["openai"]
+    monkeypatch.setenv("HTTP_PROXY", served.base_url.removesuffix("/v1"))
+    key = served.target("gpt-6-luna").api_key
+    target = Target("openai:gpt-6-luna", api_key=key, base_url="http://elsewhere.invalid/v1")
+    assert await ask(target) == "A short answer."
+    assert openai.requests[-1].headers["host"] == "elsewhere.invalid"
+
+
+# ------------------------------------------------------- over a raw socket
+
+PLAIN = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(ANSWER) + ANSWER
+
+
+async def against(answer: bytes, heads: list[bytes] | None = None, **fields: Any) -> str:
+    """What a call makes of the bytes that a server writes before it closes; ``heads``: of the requests it gets."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        if heads is not None:
+            heads.append(head)
+        writer.write(answer)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(handle, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        return await ask(Target("openai:gpt-4o", api_key="k", base_url=f"http://127.0.0.1:{port}/v1", **fields))
+
+
+async def test_every_header_goes_out_once(carrier: str) -> None:
+    heads: list[bytes] = []
+    await against(PLAIN, heads, headers={"CONTENT-TYPE": "application/json", "X-Mine": "1"})
+    names = [line.partition(b":")[0].lower().decode() for line in heads[0].splitlines()[1:] if line]
+    assert sorted(set(names)) == sorted(names)
+    assert {"content-type", "user-agent", "x-mine", "host", "content-length", "authorization"} <= set(names)
+
+
+async def test_a_compressed_answer_is_read(carrier: str) -> None:
+    packed = gzip.compress(ANSWER)
+    head = b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: %d\r\n\r\n" % len(packed)
+    assert await against(head + packed) == "A short answer."
+
+
+BROKEN = {
+    "malformed": b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 9\r\n\r\nnot packed",
+    "cut": b"HTTP/1.1 200 OK\r\ncontent-length: 900\r\n\r\n{",
+    "disconnected": b"HTTP/1.1 2",
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+async def test_what_breaks_means_the_same_whoever_carried_it(carrier: str, kind: str) -> None:
+    with pytest.raises(ExceptionGroup) as caught:
+        await against(BROKEN[kind])
+    assert [step.reason for step in caught.value.trail] == [kind]  # type: ignore[attr-defined]  # of AllTargetsFailed
+
+
+async def test_a_refused_connection_is_told_from_one_that_broke(carrier: str) -> None:
+    with pytest.raises(ExceptionGroup) as caught:
+        await ask(Target("openai:gpt-4o", api_key="k", base_url="http://127.0.0.1:9/v1"))
+    (error,) = caught.value.exceptions
+    assert isinstance(error, ProviderError)
+    assert (error.failure.kind, error.failure.sent) == ("connect", False)
