@@ -15,8 +15,8 @@ but ``NONE_MEANS`` and ``SECRET``.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import fields
-from difflib import get_close_matches
 from typing import Any, TypeVar, cast, dataclass_transform
 from urllib.parse import urlsplit
 
@@ -119,7 +119,7 @@ def _place(location: tuple[int | str, ...], names: tuple[str, ...]) -> str:
 
 
 def _guess(name: str, names: tuple[str, ...]) -> str:
-    near = get_close_matches(name, names, n=1)
+    near = closest(name, names)
     return f"; did you mean {near[0]}?" if near else f"; there are {', '.join(names)}"
 
 
@@ -175,3 +175,10 @@ def refuse_credential(what: str, field: str, value: str | None) -> None:
     """A key in the wrong place would be shown everywhere; say so without repeating it."""
     if value is not None and CREDENTIAL.match(value):
         raise ConfigurationError(f"{what}: {field} looks like a key; write api_key=... instead")
+
+
+def closest(name: str, names: Iterable[str]) -> list[str]:
+    """The name that was probably meant, or an empty list."""
+    from difflib import get_close_matches  # a megabyte that only a mistake needs
+
+    return get_close_matches(name, list(names), n=1)

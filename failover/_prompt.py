@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from math import inf
 from typing import Any, Unpack, cast, get_args
 
+from failover._checked import closest
 from failover.errors import ConfigurationError
 from failover.types import (
     Block,
@@ -63,7 +63,7 @@ def request_of(prompt: Prompt, **options: Unpack[CallOptions]) -> Request:
 
 def _check(name: str, value: object) -> None:
     if name not in OPTIONS:
-        close = get_close_matches(name, OPTIONS, 1)
+        close = closest(name, OPTIONS)
         raise ConfigurationError(f"unknown option {name!r}" + (f"; did you mean {close[0]!r}?" if close else ""))
     write = None if value is None and name not in REQUIRED else _wrong(name, value)
     if write is not None:

@@ -30,10 +30,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from difflib import get_close_matches
 from types import MappingProxyType
 from urllib.parse import urlsplit
 
+from failover._checked import closest
 from failover.dialects.base import Provider
 from failover.errors import ConfigurationError
 
@@ -195,7 +195,7 @@ def provider_for(name: str) -> Provider | None:
 
 def unknown_provider(name: str) -> str:
     """What to tell someone who wrote a provider that is not in the table."""
-    close = get_close_matches(name.lower(), PROVIDERS, n=1)
+    close = closest(name.lower(), PROVIDERS)
     meant = f"; did you mean {close[0]!r}?" if close else ""
     known = ", ".join(PROVIDERS)
     return f"unknown provider {name!r}{meant} (known: {known}; any other server works with a base_url)"
