@@ -1,8 +1,8 @@
 """langchain-tests' own integration suite over real HTTP on loopback, unchanged, with every capability switched on.
 
-Four runs: targets that speak OpenAI's wires, targets that speak Anthropic's, a mixture in turn, and the mixture with
-the first target broken (down, refusing, or cut before its first content).  What a vendor's models cannot take (sound)
-goes to the one target that can.
+Runs: targets that speak OpenAI's Responses, OpenAI's Chat Completions, Anthropic's Messages, and a mixture in turn;
+then each of them again with a broken target before the others, in another way from test to test (down, refusing, or
+cut before its first content).  What a vendor's models cannot take (sound) goes to the one target that can.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from failover.testing import (
     ScriptedProvider,
     Servers,
     Status,
+    Tokens,
     mind,
     serve,
 )
@@ -37,7 +38,7 @@ from langchain_failover import ChatFailover
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning"),  # v3 events are beta
-    pytest.mark.filterwarnings("ignore:Benchmark fixture was not used"),  # by a test that needs recorded traffic
+    pytest.mark.filterwarnings("ignore:Benchmark fixture was not used"),  # it would time recorded traffic only
 ]
 
 Detail = Literal["audio_input", "audio_output", "reasoning_output", "cache_read_input", "cache_creation_input"]
@@ -53,12 +54,29 @@ def obedient(question: Question) -> Reply:
     return mind.respond(question)
 
 
-class Standard(ChatModelIntegrationTests):
-    """Everything switched on; a subclass says which targets."""
+BROKEN = (Refused(), Status(503), Cut(after=0), Reset("head"), EmptyContent())
+SOUND = Reply("I heard it.", usage=Tokens(20, 9, audio_in=12, audio_out=4))
 
-    names: ClassVar[tuple[str, ...]] = ("openai", "anthropic", "groq", "vllm")
+
+@pytest.fixture(scope="module")
+def vcr_config() -> dict[str, Any]:
+    """Nothing is recorded: what the suite would play from a tape is asked of the scripted providers as well."""
+    return {"ignore_localhost": True}
+
+
+class Standard(ChatModelIntegrationTests):
+    """Everything switched on; a subclass says which targets, and whether a broken twin of the first comes before."""
+
+    names: ClassVar[tuple[str, ...]] = ("openai", "anthropic", "groq", "house")
     faults: ClassVar[tuple[Play, ...]] = ()
     strategy: ClassVar[Strategy] = "priority"
+    details: ClassVar[tuple[Detail, ...]] = (
+        "reasoning_output",
+        "cache_read_input",
+        "cache_creation_input",
+        "audio_input",
+        "audio_output",
+    )
     servers: ClassVar[Servers]
     providers: ClassVar[dict[str, ScriptedProvider]]
 
@@ -66,6 +84,8 @@ class Standard(ChatModelIntegrationTests):
     @classmethod
     def _served(cls) -> Iterator[None]:
         cls.providers = {name: ScriptedProvider(name, respond=obedient) for name in cls.names}
+        if cls.faults:
+            cls.providers["twin"] = ScriptedProvider("twin", like=cls.names[0])
         with serve(*cls.providers.values()) as cls.servers:
             yield
 
@@ -86,7 +106,7 @@ class Standard(ChatModelIntegrationTests):
     def _nothing_refused(self) -> Iterator[None]:
         """The scripted providers refuse what the real ones refuse; nothing may have been."""
         if self.faults:
-            self.providers[self.names[0]].set(self.faults[next(fresh) % len(self.faults)])
+            self.providers["twin"].set(self.faults[next(fresh) % len(self.faults)])
         yield
         refused = [(r.path, r.violations) for p in self.providers.values() for r in p.requests if r.violations]
         for provider in self.providers.values():
@@ -104,7 +124,11 @@ class Standard(ChatModelIntegrationTests):
     @property
     def chat_model_params(self) -> dict[str, Any]:
         forever = CircuitBreaker(failure_threshold=10_000)
-        guard = Failover(self.targets, strategy=self.strategy, response_cache=False, breaker=forever)
+        targets = self.targets
+        if self.faults:
+            twin = self.servers["twin"].target(str(targets[0].model))
+            targets = [replace(targets[0], name="twin", base_url=twin.base_url), *targets]
+        guard = Failover(targets, strategy=self.strategy, response_cache=False, breaker=forever)
         self.guards.append(guard)
         return {"failover": guard}
 
@@ -150,8 +174,11 @@ class Standard(ChatModelIntegrationTests):
 
     @property
     def supported_usage_metadata_details(self) -> dict[Literal["invoke", "stream"], list[Detail]]:
-        details: list[Detail] = ["reasoning_output", "cache_read_input", "cache_creation_input"]
-        return {"invoke": details, "stream": details}
+        return {"invoke": list(self.details), "stream": list(self.details)}
+
+    @property
+    def enable_vcr_tests(self) -> bool:
+        return True
 
     # what the suite leaves to the integration: calls that make such usage
 
@@ -171,6 +198,17 @@ class Standard(ChatModelIntegrationTests):
     def invoke_with_reasoning_output(self, *, stream: bool = False) -> AIMessage:
         return self._asked(HumanMessage("Think hard."), stream=stream, model=self.thinker)
 
+    def _heard(self, stream: bool) -> AIMessage:
+        """No scripted model counts what it hears by itself."""
+        self.providers["house"].script(SOUND)
+        return self._asked(HumanMessage("Listen."), stream=stream, model="house-model")
+
+    def invoke_with_audio_input(self, *, stream: bool = False) -> AIMessage:
+        return self._heard(stream)
+
+    def invoke_with_audio_output(self, *, stream: bool = False) -> AIMessage:
+        return self._heard(stream)
+
     def _cached(self, stream: bool) -> tuple[AIMessage, AIMessage]:
         point = {"type": "text", "text": f"{next(fresh)}. {LONG}", "cache_control": {"type": "ephemeral"}}
         prompt = (SystemMessage([point]), HumanMessage("Hello"))
@@ -183,39 +221,53 @@ class Standard(ChatModelIntegrationTests):
         return self._cached(stream)[1]
 
 
-class TestOpenAIWire(Standard):
-    """Responses for OpenAI's own models, Chat Completions for a local server."""
+class TestOpenAIResponses(Standard):
+    """OpenAI's newer models, which can do all they can on Responses only."""
 
-    names = ("openai", "vllm")
+    names = ("openai", "house")
     thinker = "gpt-6-luna"
     cacher = "gpt-4.1"
+    details = ("reasoning_output", "cache_read_input", "audio_input", "audio_output")
 
     @property
     def targets(self) -> list[Target]:
-        openai, vllm = self.servers["openai"], self.servers["vllm"]
-        return [openai.target("gpt-6-luna"), openai.target("gpt-4.1"), vllm.target("house-model")]
+        openai, house = self.servers["openai"], self.servers["house"]
+        return [openai.target("gpt-6-luna"), openai.target("gpt-4.1"), house.target("house-model")]
 
     @property
     def model_override_value(self) -> str | None:
         return "gpt-4.1"
 
+
+class TestOpenAIChatCompletions(Standard):
+    """OpenAI's older models, and a server that speaks like them."""
+
+    names = ("openai", "groq", "house")
+    thinker = "openai/gpt-oss-120b"
+    cacher = "gpt-4.1"
+    details = ("reasoning_output", "cache_read_input", "audio_input", "audio_output")
+
     @property
-    def supported_usage_metadata_details(self) -> dict[Literal["invoke", "stream"], list[Detail]]:
-        details: list[Detail] = ["reasoning_output", "cache_read_input"]
-        return {"invoke": details, "stream": details}
+    def targets(self) -> list[Target]:
+        groq, house = self.servers["groq"], self.servers["house"]
+        return [self.servers["openai"].target("gpt-4.1"), house.target("house-model"), groq.target(self.thinker)]
+
+    @property
+    def model_override_value(self) -> str | None:
+        return "house-model"
 
 
-class TestAnthropicWire(Standard):
+class TestAnthropicMessages(Standard):
     """Messages; only sound goes to a local server."""
 
-    names = ("anthropic", "vllm")
+    names = ("anthropic", "house")
     thinker = "claude-sonnet-5-5"
 
     @property
     def targets(self) -> list[Target]:
-        anthropic, vllm = self.servers["anthropic"], self.servers["vllm"]
+        anthropic, house = self.servers["anthropic"], self.servers["house"]
         models = ("claude-haiku-5-5", "claude-sonnet-5-5", "claude-sonnet-4-6")
-        return [*map(anthropic.target, models), vllm.target("house-model")]
+        return [*map(anthropic.target, models), house.target("house-model")]
 
 
 class TestMixed(Standard):
@@ -231,15 +283,34 @@ class TestMixed(Standard):
             self.servers["anthropic"].target("claude-haiku-5-5"),
             self.servers["anthropic"].target("claude-sonnet-4-6"),
             self.servers["groq"].target("openai/gpt-oss-120b"),
-            self.servers["vllm"].target("house-model"),
+            self.servers["house"].target("house-model"),
         ]
 
 
-class TestFirstTargetBroken(TestMixed):
-    """The first target fails in another way in each test, always before its first content."""
+class TestMixedDown(TestMixed):
+    """The first target is down."""
 
     strategy = "priority"
-    faults = (Refused(), Status(503), Cut(after=0), Reset("head"), EmptyContent())
+    faults = (Refused(), Status(503), Status(429, retry_after=3))
+
+
+class TestMixedCut(TestMixed):
+    """The first target begins to answer and breaks off before its first content."""
+
+    strategy = "priority"
+    faults = (Cut(after=0), Cut(after=0, how="eof"), Cut(after=0, how="reset"))
+
+
+class TestOpenAIResponsesBroken(TestOpenAIResponses):
+    faults = BROKEN
+
+
+class TestOpenAIChatCompletionsBroken(TestOpenAIChatCompletions):
+    faults = BROKEN
+
+
+class TestAnthropicMessagesBroken(TestAnthropicMessages):
+    faults = BROKEN
 
 
 del Standard
