@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterator
 from contextlib import closing, redirect_stdout
 from dataclasses import dataclass
+from importlib.metadata import version
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ FENCE = re.compile(
 CHANGING = re.compile(r"\d+\.\d+(e-\d+)?(?= ?(m?s|x)\b|[,}])|\b(msg|resp|chatcmpl|call|toolu|lc|run)[-_][\w-]+|0x\w+")
 """Times and ids."""
 KEY = "made-up"
+LANGCHAIN = tuple(map(int, version("langchain-core").split(".")[:2]))
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ def test_the_pages_have_code() -> None:
     assert blocks(ROOT / "README.md")
 
 
+@pytest.mark.skipif(LANGCHAIN < (1, 7), reason="the pages show what the newest versions print")
 @pytest.mark.usefixtures("_scripted")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # clients a reader would not close
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: page.stem)
