@@ -10,14 +10,14 @@ import os
 import random
 import time
 import weakref
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Self, Unpack, cast
 
 import httpx
 
-from failover import _drive, _hedge, events
+from failover import _batch, _drive, _hedge, events
 from failover._audience import Audience
 from failover._build import Builder, budgets_of, charges_of, connections_maker, targets_of
 from failover._checked import without_userinfo
@@ -28,6 +28,7 @@ from failover._live import Live
 from failover._options import OnContentFilter, OnStoreLost, OnStreamCut, check
 from failover._prompt import Prompt, request_of
 from failover._routing import Router, Strategy
+from failover._shown import LiveView, Shown, live_view
 from failover.cache.flight import Flights
 from failover.cache.memory import MemoryCache
 from failover.dialects.providers import PROVIDERS
@@ -43,7 +44,7 @@ from failover.types import NANO, CallOptions, Chunk, Request, Response, Result
 
 
 @dataclass(frozen=True, slots=True)
-class TargetStatus:
+class TargetStatus(Shown):
     """A target now.  ``state``: closed, open, half_open or disabled; ``reopens_in``: seconds, where known.
 
     ``latency`` is the mean of successful attempts in seconds; ``cost`` in US dollars.
@@ -66,7 +67,7 @@ class TargetStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class BudgetStatus:
+class BudgetStatus(Shown):
     """A budget now, in US dollars.  ``resets_at``: epoch seconds, None for a total."""
 
     scope: str
@@ -84,7 +85,7 @@ class BudgetStatus:
         return cls(state.scope, limit, spent, reserved, left, state.resets_at)
 
 
-class Failover:
+class Failover(Shown):
     """Sends each call to one of several targets, survives their failures, and keeps within the budget.
 
     targets: model strings (``"provider:model"``) or ``Target`` objects; at least one, with distinct names.
@@ -272,6 +273,31 @@ class Failover:
         except FailoverError as error:
             return _failed(error, began)
 
+    def map(
+        self,
+        prompts: Iterable[Prompt],
+        *,
+        concurrency: int = 8,
+        progress: bool = False,
+        **options: Unpack[CallOptions],
+    ) -> list[Result]:
+        """``try_complete`` for many prompts, ``concurrency`` at a time in threads; results in the order of prompts.
+
+        progress: show a bar with the cost so far and the time left (needs the extra ``notebook``).
+        """
+        return _batch.run(lambda prompt: self.try_complete(prompt, **options), prompts, concurrency, progress)
+
+    async def amap(
+        self,
+        prompts: Iterable[Prompt],
+        *,
+        concurrency: int = 8,
+        progress: bool = False,
+        **options: Unpack[CallOptions],
+    ) -> list[Result]:
+        """``map`` on the running event loop."""
+        return await _batch.arun(lambda prompt: self.atry_complete(prompt, **options), prompts, concurrency, progress)
+
     def _refuse_hedge(self) -> None:
         if self._hedge is not None:
             raise ConfigurationError("hedge: a blocking call cannot be hedged; use acomplete, astream or hedge=None")
@@ -316,6 +342,14 @@ class Failover:
         lives, now = self._core.lives, self._core.now()
         states = wait_for(self._core.store.snapshot([live.gates for live in lives], (), now)).targets
         return tuple(_status(live, state, now) for live, state in zip(lives, states, strict=True))
+
+    def live(self) -> LiveView:
+        """In a notebook: this object, shown now and drawn again in place as calls come and go, from any thread.
+
+        At most five times a second; the notebook keeps the last state.  Ends with ``close`` or a ``with`` block.
+        Raises ``ConfigurationError`` where IPython is not installed.
+        """
+        return live_view(self)
 
     def history(self) -> History:
         """What has happened lately, as plain data: attempts, states of targets, spending (see ``History``)."""

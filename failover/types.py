@@ -21,6 +21,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Literal, TypedDict
 
+from failover._shown import Shown
+
 Role = Literal["system", "user", "assistant", "tool"]
 MediaKind = Literal["image", "document", "audio", "video"]
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "context_window", "pause", "other"]
@@ -439,7 +441,7 @@ Trail = tuple[Step, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Response:
+class Response(Shown):
     """An answer, who gave it, and what it took.
 
     ``target`` is the target's name, ``author`` its ``provider:model``.  ``cost`` is in US dollars; it is

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from failover import Budget, CircuitBreaker, ConfigurationError, Failover, Hedge, Price, Retry, Target, Timeouts
+from failover._words import amount, duration, money, share
 from failover.simulate import (
     Exactly,
     Incident,
@@ -26,7 +27,6 @@ from failover.simulate import (
 )
 from failover.simulate.chance import seconds
 from failover.simulate.result import quantile
-from failover.simulate.words import amount, duration, money, share
 
 TWO = [
     Target("first", base_url="http://127.0.0.1:1/v1", model="a", price=Price(1, 1)),
@@ -342,7 +342,7 @@ def test_figures_have_units_and_never_round_up_to_everything() -> None:
         "31.4 s",
         "5 min",
     ]
-    assert [money(value) for value in (0, 12.345, 0.5, 0.000123)] == ["$0.00", "$12.35", "$0.5000", "$0.000123"]
+    assert [money(value) for value in (0, 12.345, 0.5, 0.000123)] == ["$0.00", "$12.35", "$0.50", "$0.000123"]
     assert [duration(value) for value in (93_600, 0.2, 59.6)] == ["1 d 2 h", "0.2 s", "1 min"]
 
 

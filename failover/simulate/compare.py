@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from failover._shown import Shown
+from failover._words import amount, columns, count, money, share
 from failover.client import Failover
 from failover.errors import ConfigurationError
 from failover.settings import Target
 from failover.simulate.result import Result
 from failover.simulate.run import Policy, check, simulated, targets_in
 from failover.simulate.scenario import Scenario
-from failover.simulate.words import amount, columns, count, money, share
 
 HEAD = ("policy", "answered", "p50", "p99", "attempts", "wasted", "cost", "failed with")
 

@@ -37,13 +37,13 @@ from pathlib import Path
 from typing import Any
 
 from failover._checked import settings
+from failover._words import amount, money, share
 from failover.errors import ConfigurationError
 from failover.settings import Budget, CircuitBreaker, Hedge, NotNegative, Price, Retry, ShareOrZero, Target, Timeouts
 from failover.simulate.chance import Span, moment
 from failover.simulate.compare import Comparison, compare
 from failover.simulate.result import Result
 from failover.simulate.scenario import Scenario
-from failover.simulate.words import amount, money, share
 
 SCENARIO = tuple(field.name for field in fields(Scenario))
 PARTS = (*SCENARIO, "targets", "policy", "policies", "expect")

@@ -10,12 +10,12 @@ from itertools import groupby
 from typing import Any
 
 from failover._shown import Shown
+from failover._words import amount, columns, count, duration, money, share
 from failover.client import TargetStatus
 from failover.history import Span
 from failover.simulate.chance import moment
 from failover.simulate.record import Calls, Money, Record, TargetLog
 from failover.simulate.scenario import Incident, Scenario
-from failover.simulate.words import amount, columns, count, duration, money, share
 from failover.types import NANO
 
 PIECES = 240

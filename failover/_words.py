@@ -34,10 +34,11 @@ def amount(value: float | None, unit: str) -> str:
 
 
 def money(dollars: float) -> str:
-    """US dollars: cents from ten on, else as many digits as tell something."""
-    if dollars == 0 or dollars >= 10:
+    """US dollars: cents from one on, else as many digits as tell something."""
+    if dollars == 0 or dollars >= 1:
         return f"${dollars:,.2f}"
-    return f"${dollars:.4f}" if dollars >= 0.01 else f"${dollars:.6f}"
+    whole, _, rest = f"{dollars:.{4 if dollars >= 0.01 else 6}f}".partition(".")
+    return f"${whole}.{rest.rstrip('0').ljust(2, '0')}"
 
 
 def duration(seconds: float) -> str:
