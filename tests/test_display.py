@@ -260,7 +260,7 @@ def test_a_second_live_view_ends_the_first() -> None:
         assert first._closed.is_set()  # type: ignore[attr-defined]
         assert not second._closed.is_set()  # type: ignore[attr-defined]
     assert second._closed.is_set()  # type: ignore[attr-defined]
-    assert not guard._listeners
+    assert not guard._audience._listeners
 
 
 # ---------------------------------------------------------------------- map

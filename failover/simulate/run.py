@@ -92,7 +92,7 @@ def _twin(policy: Policy, options: Mapping[str, Any], random: Callable[[], float
     return guard
 
 
-OURS = ("store", "response_cache", "client", "async_client", "http2")
+OURS = ("store", "on_store_lost", "response_cache", "client", "async_client", "http2")
 """Options that a simulation decides by itself."""
 
 
@@ -124,6 +124,7 @@ OPTIONS = tuple(name for name in signature(Failover).parameters if name not in (
 NO_CONNECTION = "a simulation opens no connection"
 REFUSED = {
     "store": "a simulation keeps its own state",
+    "on_store_lost": "a simulation keeps its own state",
     "response_cache": "simulated callers never ask the same twice, so a cache would change nothing",
 }
 
