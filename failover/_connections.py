@@ -77,9 +77,18 @@ class Connections:
         self._given = None if client is None else _through(client)
         self._given_async = None if async_client is None else _athrough(async_client)
         self._http2 = http2
+        self._inherited: list[object] = []
+        self._begin()
+
+    def _begin(self) -> None:
         self._lock = threading.Lock()
         self._line: Line | None = None
         self._lines: WeakKeyDictionary[asyncio.AbstractEventLoop, _Kept] = WeakKeyDictionary()
+
+    def begin_afresh(self) -> None:
+        """In a forked child: what is open is its parent's.  It is kept, for closing it would use it."""
+        self._inherited += (self._line, self._lines)
+        self._begin()
 
     def sync(self) -> Send:
         if self._given is not None:

@@ -153,6 +153,15 @@ class Failover(Shown):
         self._core.deadline, self._core.max_wait = deadline, max_wait
         self._core.resume = on_stream_cut == "resume"
         self._core.pass_filtered = on_content_filter == "next"
+        _living.add(self)
+
+    def _begin_afresh(self) -> None:
+        """In a forked child: connections, flights and locks are its parent's."""
+        for connections in self._connections:
+            connections.begin_afresh()
+        self._core.flights = Flights()
+        if isinstance(self._core.cache, MemoryCache):
+            self._core.cache.begin_afresh()
 
     def _assemble(
         self,
@@ -475,3 +484,15 @@ def _status(live: Live, state: Any, now: Now) -> TargetStatus:
         cost=Decimal(tally.cost) / NANO,
         detail=cast(str, state.detail) or tally.last_error,
     )
+
+
+_living: weakref.WeakSet[Failover] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for guard in list(_living):
+        guard._begin_afresh()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
+    os.register_at_fork(after_in_child=_after_fork)

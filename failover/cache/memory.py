@@ -21,6 +21,10 @@ class MemoryCache:
     def __init__(self, config: Cache) -> None:
         self._size = config.size
         self._ttl = config.ttl
+        self.begin_afresh()
+
+    def begin_afresh(self) -> None:
+        """Empty, with a lock that nobody holds: in a forked child, a thread of its parent may have."""
         self._entries: OrderedDict[tuple[bytes, str], tuple[float, Answer]] = OrderedDict()
         self._digests: dict[bytes, int] = {}
         self._lock = Lock()
