@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import httpcore
@@ -25,14 +23,19 @@ class _Due(threading.local):
 _due = _Due()
 
 
-@contextmanager
-def due(at: float) -> Iterator[None]:
+class due:  # noqa: N801  # used as a verb
     """Every read and write of this thread inside the block ends by ``at`` (monotonic)."""
-    before, _due.at = _due.at, at
-    try:
-        yield
-    finally:
-        _due.at = before
+
+    __slots__ = ("_at", "_before")
+
+    def __init__(self, at: float) -> None:
+        self._at = at
+
+    def __enter__(self) -> None:
+        self._before, _due.at = _due.at, self._at
+
+    def __exit__(self, *exc: object) -> None:
+        _due.at = self._before
 
 
 def _left(timeout: float | None) -> float | None:

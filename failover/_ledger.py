@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 from failover import prices, tokens
@@ -53,24 +54,16 @@ OURS_TO_RUN = ("function", "custom", "bash", "text_editor", "computer", "memory"
 class Weight:
     """A request's size and what in it changes its price; measured once per call, when first needed."""
 
-    __slots__ = ("_request", "_size", "_terms")
-
     def __init__(self, request: Request) -> None:
         self._request = request
-        self._size: tokens.Size | None = None
-        self._terms: prices.Terms | None = None
 
-    @property
+    @cached_property
     def size(self) -> tokens.Size:
-        if self._size is None:
-            self._size = tokens.measure(self._request)
-        return self._size
+        return tokens.measure(self._request)
 
-    @property
+    @cached_property
     def terms(self) -> prices.Terms:
-        if self._terms is None:
-            self._terms = prices.terms_of(self._request)
-        return self._terms
+        return prices.terms_of(self._request)
 
     def bound(self, live: Live) -> int:
         """Input tokens that this target can bill at most."""
@@ -93,6 +86,8 @@ class Weight:
     def unbounded(self) -> str:
         """What in the request can cost any amount, or an empty string."""
         extra = self._request.extra_body
+        if not (extra or self._request.tools):
+            return ""
         tools = [tool.native for tool in self._request.tools if tool.native is not None]
         added = extra.get("tools")
         for tool in (*tools, *(added if isinstance(added, Sequence) else ())):
@@ -133,6 +128,8 @@ class Ledger:
         extra: Mapping[str, Any] = request.extra_body
         if live.config.extra_body:
             extra = {**live.config.extra_body, **extra}
+        if not extra:
+            return request
         caps = [extra[name] for name in CAPS if name in extra] if live.needs_cap or self.budgeted(live) else []
         if caps:
             extra = {name: value for name, value in extra.items() if name not in CAPS}
@@ -150,7 +147,9 @@ class Ledger:
         return request if cap == request.max_tokens else replace(request, max_tokens=cap)
 
     def _default_cap(self, live: Live) -> int:
-        budgets = (*self._budgets, *(charge.budget for charge in live.charges))
+        budgets = self._budgets
+        if live.charges:
+            budgets += tuple([charge.budget for charge in live.charges])
         set_by_user = [budget.default_max_tokens for budget in budgets if budget.default_max_tokens is not None]
         return min(set_by_user, default=REASONING_CAP if live.model.facts.reasons else DEFAULT_CAP)
 
@@ -310,6 +309,8 @@ def usage_of(outcome: Outcome) -> Usage | None:
 
 def _service(price: Price, outcome: Outcome, weight: Weight) -> str:
     """The service tier that is billed: as the answer names it, else as it was asked for."""
+    if not price.services:
+        return ""
     answer = outcome if isinstance(outcome, Answer) else outcome.partial
     named = [answer.extra[name] for name in ("speed", "service_tier") if name in answer.extra] if answer else []
     return next((name for name in named or (weight.terms.service,) if name in price.services), "")

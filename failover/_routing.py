@@ -42,7 +42,7 @@ class Router:
 
     def order(self, request: Request, now: float) -> Iterator[Live]:
         """Every target once, in the order in which to try them."""
-        first = [self._by_name[name] for name in request.prefer if name in self._by_name]
+        first = [self._by_name[name] for name in request.prefer if name in self._by_name] if request.prefer else []
         if self._sticky and not first and (author := self._author_of(request)) is not None:
             first = [author]
         rest = self._order(self, request, now)
@@ -123,5 +123,5 @@ def needs(request: Request) -> frozenset[str]:
 def incapable(live: Live, wanted: frozenset[str]) -> str:
     """Which of the abilities ``wanted`` this target lacks, as a sentence, or an empty string."""
     facts = live.model.facts
-    missing = [name for name in wanted if name not in facts.inputs and not getattr(facts, name, False)]
+    missing = wanted and [name for name in wanted if name not in facts.inputs and not getattr(facts, name, False)]
     return f"cannot take {', '.join(sorted(missing))}" if missing else ""

@@ -25,7 +25,7 @@ from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 from failover.settings import Hours, Price, Tier
-from failover.types import Media, Message, Request, Text, ToolResult, Usage
+from failover.types import Media, Request, Text, ToolResult, Usage
 
 DAY = 86_400
 SAME_TABLE = {"azure": "openai"}
@@ -119,11 +119,14 @@ class Tariff:
                     return row
         return self.base
 
-    def rows(self, tokens: int) -> Iterator[Row]:
+    def rows(self, tokens: int) -> list[Row]:
         """Every row that can hold for at most so many input tokens, at whatever hour."""
-        yield self.base
-        yield from (row for *_, row in self.hours)
-        yield from (row for above, row in self.tiers if tokens > above)
+        rows = [self.base]
+        if self.hours:
+            rows += [row for *_, row in self.hours]
+        if self.tiers:
+            rows += [row for above, row in self.tiers if tokens > above]
+        return rows
 
 
 def tariff(price: Price) -> Tariff:
@@ -234,21 +237,25 @@ def terms_of(request: Request) -> Terms:
     """The terms a request asks for, in its blocks and in what it adds to the body."""
     extra = request.extra_body
     answers = extra.get("n")
-    blocks = [block for message in request.messages for block in _blocks(message)]
+    caching, audio = "cache_control" in extra, "audio" in extra.get("modalities", ())
+    for message in request.messages:
+        for block in message.content:
+            for part in _parts(block) if isinstance(block, ToolResult) else (block,):
+                if isinstance(part, Text | Media):
+                    caching = caching or part.cache_point
+                    audio = audio or (isinstance(part, Media) and part.kind == "audio")
+    if not (extra or caching or audio):
+        return PLAIN
     return Terms(
         answers if isinstance(answers, int) and answers > 1 else 1,
         str(extra.get("speed") or extra.get("service_tier") or ""),
-        "cache_control" in extra or any(block.cache_point for block in blocks),
-        "audio" in extra.get("modalities", ()) or any(isinstance(b, Media) and b.kind == "audio" for b in blocks),
+        caching,
+        audio,
     )
 
 
-def _blocks(message: Message) -> Iterator[Text | Media]:
-    for block in message.content:
-        if isinstance(block, Text | Media):
-            yield block
-        elif isinstance(block, ToolResult) and not isinstance(block.content, str):
-            yield from block.content
+def _parts(result: ToolResult) -> tuple[Text | Media, ...]:
+    return () if isinstance(result.content, str) else result.content
 
 
 def ceiling(
@@ -260,17 +267,21 @@ def ceiling(
     prices count from a day before they hold, and always where no moment is given.
     """
     book = tariff(price)
-    books = [book, *(other for since, other in book.later if wall is None or wall >= since - DAY)]
-    dearest = max(_dearest(each, input_tokens, output_tokens, terms) for each in books)
+    dearest = _dearest(book, input_tokens, output_tokens, terms)
+    for since, other in book.later:
+        if wall is None or wall >= since - DAY:
+            dearest = max(dearest, _dearest(other, input_tokens, output_tokens, terms))
     return dearest * terms.answers
 
 
 def _dearest(book: Tariff, taken: int, given: int, terms: Terms) -> int:
     """The most that so many tokens can cost by a tariff, or by one of its service tiers that can be meant."""
-    own = max(taken * _into(row, book, terms) + given * _out(row, terms) for row in book.rows(taken))
+    own = max([taken * _into(row, book, terms) + given * _out(row, terms) for row in book.rows(taken)])
+    dearest = max(-(-own // book.scale), 0)
     asked = book.services.get(terms.service)
-    meant = [asked] if asked else [] if terms.service in STANDARD else book.services.values()
-    return max(-(-own // book.scale), 0, *(_dearest(each, taken, given, terms) for each in meant))
+    for each in (asked,) if asked else () if terms.service in STANDARD else book.services.values():
+        dearest = max(dearest, _dearest(each, taken, given, terms))
+    return dearest
 
 
 def _into(row: Row, book: Tariff, terms: Terms) -> int:

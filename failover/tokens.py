@@ -82,9 +82,11 @@ class Size:
     def upper_bound(self, provider: str = "", window: int | None = None) -> int:
         """Input tokens that can be billed at most.  ``provider`` may lower what images count; ``window`` clips."""
         cap = IMAGE_CAPS.get(provider, IMAGE_CAPS[""])
-        images = sum(cap.low if each == "low" else cap.high if each == "high" else cap.other for each in self.images)
-        media = sum(max(size, SMALLEST_DOCUMENT) for _, size in self.media)
-        bound = self.text + self.frame + images + media + self.unseen * UNSEEN
+        bound = self.text + self.frame + self.unseen * UNSEEN
+        for each in self.images:
+            bound += cap.low if each == "low" else cap.high if each == "high" else cap.other
+        for _, size in self.media:
+            bound += max(size, SMALLEST_DOCUMENT)
         return bound if window is None else min(bound, window)
 
     def lower_bound(self) -> int:
@@ -93,17 +95,22 @@ class Size:
 
     def estimate(self, ratio: float) -> int:
         """Input tokens that it probably takes, at ``ratio`` bytes a token."""
-        media = sum(size // TYPICAL_BYTES[kind] for kind, size in self.media)
-        return estimate(self.text, ratio) + self.frame // 4 + (len(self.images) + self.unseen) * TYPICAL_IMAGE + media
+        tokens = estimate(self.text, ratio) + self.frame // 4 + (len(self.images) + self.unseen) * TYPICAL_IMAGE
+        for kind, size in self.media:
+            tokens += size // TYPICAL_BYTES[kind]
+        return tokens
 
 
 def measure(request: Request) -> Size:
     """The size of a request; a prompt of 100 kB takes some microseconds."""
     size = Size(frame=PREAMBLE + PER_MESSAGE * len(request.messages))
     for message in request.messages:
-        size.text += _utf8(message.name or "")
+        size.text += len(message.name.encode("utf-8", "surrogatepass")) if message.name else 0
         for block in message.content:
-            _add(size, block)
+            if type(block) is Text and block.text.isascii() and not block.extra:
+                size.text += len(block.text)
+            else:
+                _add(size, block)
     for tool in request.tools:
         size.text += _tool(tool)
     if request.response_format is not None:

@@ -122,15 +122,15 @@ class Message:
 
     @property
     def text(self) -> str:
-        return "".join(block.text for block in self.content if isinstance(block, Text))
+        return "".join([block.text for block in self.content if isinstance(block, Text)])
 
     @property
     def reasoning(self) -> str:
-        return "".join(block.text for block in self.content if isinstance(block, Thinking))
+        return "".join([block.text for block in self.content if isinstance(block, Thinking)])
 
     @property
     def tool_calls(self) -> tuple[ToolCall, ...]:
-        return tuple(block for block in self.content if isinstance(block, ToolCall))
+        return tuple([block for block in self.content if isinstance(block, ToolCall)])
 
 
 def _blocks(content: str | Block | Iterable[Block]) -> tuple[Block, ...]:

@@ -18,6 +18,7 @@ from failover.dialects.providers import PROVIDERS, custom
 from failover.dialects.replay import (
     CONTINUE,
     NO_RESULT,
+    _rewritten,
     portable,
     rules_for,
     tool_names,
@@ -600,6 +601,19 @@ def test_rewriting_never_fails_and_is_its_own_fixed_point(messages: list[Message
     for target in (CLAUDE, OLD_CLAUDE, GPT, GPT_6, MISTRAL, DEEPSEEK, GEMINI, LOCAL):
         once = replayed(messages, target)
         assert replayed(once, target) == once
+
+
+SPOKEN = st.builds(Text, st.sampled_from(["hi", " spaced ", "ünï", "two\nlines"]), st.booleans())
+
+
+@given(target=st.sampled_from(TARGETS), turns=st.integers(0, 3), told=st.booleans(), words=st.data())
+def test_plain_talk_goes_out_as_it_is_because_rewriting_would_change_nothing(
+    target: Model, turns: int, told: bool, words: st.DataObject
+) -> None:
+    roles = [*(["system"] if told else []), *(["user", "assistant"] * turns), "user"]
+    talk = [Message(role, words.draw(st.lists(SPOKEN, min_size=1, max_size=2))) for role in roles]  # type: ignore[arg-type]  # roles by name
+    rules = rules_for(target, target.provider.dialect)
+    assert portable(talk, target, rules) == _rewritten(talk, target, rules) == tuple(talk)
 
 
 def test_an_unknown_dialect_gets_the_strictest_rules() -> None:

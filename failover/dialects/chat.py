@@ -14,7 +14,7 @@ What comes back is read by ``chat_answer``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -235,34 +235,39 @@ def _instructed(messages: tuple[Message, ...], words: str) -> tuple[Message, ...
 
 
 def _messages(messages: Iterable[Message], quirks: Mapping[str, Any], rules: ReplayRules) -> list[Part]:
-    return [part for message in messages for part in _message(message, quirks, rules)]
+    parts: list[Part] = []
+    for message in messages:
+        match message.role:
+            case "tool":
+                parts += [_result(block) for block in message.content if isinstance(block, ToolResult)]
+            case "assistant":
+                parts.append(_assistant(message, quirks, rules))
+            case _:
+                parts.append(_spoken(message, quirks))
+    return parts
 
 
-def _message(message: Message, quirks: Mapping[str, Any], rules: ReplayRules) -> Iterator[Part]:
-    match message.role:
-        case "tool":
-            for block in message.content:
-                if isinstance(block, ToolResult):
-                    yield {"role": "tool", "tool_call_id": block.call_id, "content": _result(block)}
-        case "assistant":
-            yield _assistant(message, quirks, rules)
-        case role:
-            spoken: Part = {"role": role, "content": _content(message, quirks)}
-            if message.name:
-                spoken["name"] = message.name
-            yield spoken
+def _spoken(message: Message, quirks: Mapping[str, Any]) -> Part:
+    spoken: Part = {"role": message.role, "content": _content(message, quirks)}
+    if message.name:
+        spoken["name"] = message.name
+    return spoken
 
 
-def _result(result: ToolResult) -> str:
-    if isinstance(result.content, str):
-        return result.content
-    return "".join(block.text for block in result.content if isinstance(block, Text))
+def _result(result: ToolResult) -> Part:
+    content = result.content
+    if not isinstance(content, str):
+        content = "".join([block.text for block in content if isinstance(block, Text)])
+    return {"role": "tool", "tool_call_id": result.call_id, "content": content}
 
 
 def _content(message: Message, quirks: Mapping[str, Any]) -> str | list[Part]:
     """A string where it can be one: every server takes that."""
     cached = quirks.get("cache_point")
-    if all(isinstance(block, Text) and not (cached and block.cache_point) for block in message.content):
+    for block in message.content:
+        if not isinstance(block, Text) or (cached and block.cache_point):
+            break
+    else:
         return message.text
     return [
         part | cached if cached and block.cache_point else part

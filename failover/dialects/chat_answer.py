@@ -102,9 +102,14 @@ def _parsed(data: dict[str, Any], model: Model) -> Outcome:
     if not choices:
         return Failure(Kind.EMPTY, "the answer has no choices")
     reader = Reader(model)
-    reader.choice(next((choice for choice in choices if not choice.get("index")), choices[0]))
+    reader.choice(choices[0] if len(choices) == 1 else _first(choices))
     reader.header(data)
     return reader.failure or judge(reader.answer(reader.finish or "stop"))
+
+
+def _first(choices: list[Any]) -> Any:
+    """The choice of index 0, wherever it stands."""
+    return next((choice for choice in choices if not choice.get("index")), choices[0])
 
 
 def _error(data: Mapping[str, Any]) -> Failure | None:
@@ -267,7 +272,7 @@ class Reader:
         for key, name in KEPT:
             if value := event.get(key):
                 self._kept[name] = value
-        usage = event.get("usage") or mapping(event.get("x_groq")).get("usage")
+        usage = event.get("usage") or ("x_groq" in event and mapping(event["x_groq"]).get("usage"))
         if isinstance(usage, dict):
             self._usage = usage
 
@@ -591,11 +596,11 @@ def usage_of(raw: Mapping[str, Any] | None, charged: bool = False) -> Usage | No
     return Usage(
         into,
         out,
-        cache_read_tokens=count(cached),
-        cache_write_tokens=count(read.get("cache_write_tokens")),
+        cache_read_tokens=count(cached) if cached else 0,
+        cache_write_tokens=count(read["cache_write_tokens"]) if "cache_write_tokens" in read else 0,
         reasoning_tokens=count(written.get("reasoning_tokens")),
-        audio_input_tokens=count(read.get("audio_tokens")),
-        audio_output_tokens=count(written.get("audio_tokens")),
+        audio_input_tokens=count(read["audio_tokens"]) if "audio_tokens" in read else 0,
+        audio_output_tokens=count(written["audio_tokens"]) if "audio_tokens" in written else 0,
         cost=_charged(raw) if charged else None,
     )
 

@@ -47,9 +47,9 @@ def read(body: bytes) -> dict[str, Any] | Failure:
 def judge(answer: Answer) -> Outcome:
     """``answer`` as it may be believed, or why it may not."""
     calls = answer.message.tool_calls
-    if any(not call.name for call in calls):
-        return Failure(Kind.MALFORMED, "a tool call without a name", partial=answer)
     if calls:
+        if not all(call.name for call in calls):
+            return Failure(Kind.MALFORMED, "a tool call without a name", partial=answer)
         answer = _with_whole_calls(answer) if answer.finish_reason in BROKEN_OFF else _finished(answer, "tool_calls")
     elif answer.finish_reason == "tool_calls":
         answer = _finished(answer, "stop")
@@ -60,9 +60,10 @@ def judge(answer: Answer) -> Outcome:
 
 def has_content(message: Message) -> bool:
     """Anything that a caller could use."""
-    return any(
-        isinstance(block, ToolCall | Media) or (isinstance(block, Text) and block.text) for block in message.content
-    )
+    for block in message.content:
+        if isinstance(block, ToolCall | Media) or (isinstance(block, Text) and block.text):
+            return True
+    return False
 
 
 def is_whole(call: ToolCall) -> bool:

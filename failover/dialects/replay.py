@@ -179,8 +179,13 @@ RULES: tuple[tuple[str, str, re.Pattern[str], ReplayRules], ...] = (
 
 def rules_for(model: Model, dialect: str) -> ReplayRules:
     """The rules of ``model`` on the wire ``dialect`` (``chat``, ``responses``, ``anthropic``)."""
-    for wire, provider, pattern, rules in RULES:
-        if wire == dialect and provider in ("", model.provider.name) and pattern.search(model.id):
+    return _rules(dialect, model.provider.name, model.id)
+
+
+@lru_cache(maxsize=1024)
+def _rules(dialect: str, provider: str, model: str) -> ReplayRules:
+    for wire, name, pattern, rules in RULES:
+        if wire == dialect and name in ("", provider) and pattern.search(model):
             return rules
     return LOCAL
 
@@ -196,13 +201,15 @@ def wire_name(name: str, rules: ReplayRules) -> str:
     return f"tool_{legal}_{_digest(name, 8)}"
 
 
-def tool_names(tools: Iterable[Tool], rules: ReplayRules) -> dict[str, str]:
+def tool_names(tools: Sequence[Tool], rules: ReplayRules) -> dict[str, str]:
     """Names as the wire knows them → the caller's own, for the tools whose names had to change (mostly none).
 
     A dialect sends ``wire_name(tool.name, rules)`` in tools, tool choice and history (``portable`` has done that for
     the history) and gives this mapping out as ``Wire.tool_names``.  ``parse`` and decoders know nothing of it:
     whoever sent the wire applies ``with_own_names`` to what came back.
     """
+    if not tools:
+        return {}
     pairs = ((wire_name(tool.name, rules), tool.name) for tool in tools if tool.native is None)
     return {wire: own for wire, own in pairs if wire != own}
 
@@ -231,12 +238,38 @@ def _own_name(call: ToolCall, names: Mapping[str, str]) -> ToolCall:
 
 def portable(messages: Sequence[Message], model: Model, rules: ReplayRules) -> tuple[Message, ...]:
     """``messages`` in the normal form that ``rules`` ask for, as ``model`` may see them."""
+    return tuple(messages) if _is_plain(messages) else _rewritten(messages, model, rules)
+
+
+def _rewritten(messages: Sequence[Message], model: Model, rules: ReplayRules) -> tuple[Message, ...]:
     named = _named(list(_paired(messages)), model.author, rules)
     told = [part for message in named for part in _told(message, message.author == model.author, rules)]
     placed = _leading_system(told) if rules.system == "leading" else told
     merged = _merged(placed, rules) if rules.merge else placed
     begun = _begun(_bridged(merged, rules), rules)
     return tuple(begun if rules.last == "any" else _ended(begun, model.facts.prefill))
+
+
+AFTER: Mapping[str, tuple[str, ...]] = {
+    "": ("system", "user"),
+    "system": ("user",),
+    "user": ("assistant",),
+    "assistant": ("user",),
+}
+"""Which turns may follow a turn on every wire; none may follow the last but the model's."""
+
+
+def _is_plain(messages: Sequence[Message]) -> bool:
+    """Nothing but text, in an order that every wire takes: the normal form of most conversations, under any rules."""
+    last = ""
+    for message in messages:
+        if message.role not in AFTER[last] or message.name or not message.content:
+            return False
+        for block in message.content:
+            if type(block) is not Text or block.extra or not block.text or block.text.isspace():
+                return False
+        last = message.role
+    return last == "user"
 
 
 # ------------------------------------------------------ calls meet results
