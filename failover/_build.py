@@ -21,13 +21,14 @@ from failover import prices
 from failover._connections import Connections
 from failover._http import HttpAttempter
 from failover._live import Live
-from failover.dialects.base import Model, Provider
+from failover.dialects.base import Dialect, Model, Provider
 from failover.dialects.choice import dialect_of
 from failover.dialects.providers import PROVIDERS, base_url, custom, unknown_provider
 from failover.errors import ConfigurationError
 from failover.facts import Facts, facts_for
 from failover.settings import Budget, CircuitBreaker, Target, Timeouts
 from failover.store.base import Charge, Gates
+from failover.types import Request
 
 HEADERS = {"Content-Type": "application/json", "User-Agent": "failover"}
 
@@ -140,9 +141,12 @@ class Builder:
         def credential() -> Mapping[str, str]:
             return {header: form.format(key=key())} if key is not None else {}
 
+        def speaker(request: Request) -> tuple[Model, Dialect]:
+            model = replace(live.model, learned=live.learned) if live.learned else live.model
+            return model, dialect_of(model, request, target.dialect, gateway)
+
         live.attempter = HttpAttempter(
-            lambda request: dialect_of(live.model, request, target.dialect, gateway),
-            lambda: replace(live.model, learned=live.learned) if live.learned else live.model,
+            speaker,
             url,
             {**HEADERS, **provider.headers, **target.headers},
             credential,

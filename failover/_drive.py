@@ -16,12 +16,12 @@ from collections.abc import AsyncGenerator, Generator
 from contextlib import aclosing, closing
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from failover._flow import CONTINUE, FIRST_CONTENT, Attempt, Command, Event, Flow, Sleep, Wait
 from failover._shaper import Shaper, chunks_of
 from failover.store.base import Io, Ticket
-from failover.types import Chunk, Outcome, Response
+from failover.types import Answer, Chunk, Failure, Outcome, Response
 
 T = TypeVar("T")
 
@@ -45,7 +45,8 @@ def complete(flow: Flow) -> Response:
             else:
                 command = flow.send(event)
     except StopIteration as done:
-        return cast(Response, done.value)
+        response: Response = done.value
+        return response
 
 
 async def acomplete(flow: Flow) -> Response:
@@ -64,7 +65,8 @@ async def acomplete(flow: Flow) -> Response:
             else:
                 command = flow.send(event)
     except StopIteration as done:
-        return cast(Response, done.value)
+        response: Response = done.value
+        return response
     except Closed:
         raise GeneratorExit from None
 
@@ -111,13 +113,14 @@ def _relay(flow: Flow, command: Command) -> Generator[Chunk, None, Event]:
     feed, started = command.shaper.feed, False
     with closing(command.live.attempter.stream(command.job)) as items:
         for item in items:
-            if not isinstance(item, Chunk):
+            if isinstance(item, Answer | Failure):
                 if (rest := command.shaper.flush()) is not None:
                     yield rest
                 return item
             started = started or _began(flow)
-            if (ready := feed(item)) is not None:
-                yield ready
+            for chunk in item if isinstance(item, list) else (item,):
+                if (ready := feed(chunk)) is not None:
+                    yield ready
     raise AssertionError("an attempter ended its stream without an outcome")
 
 
@@ -162,14 +165,15 @@ async def _arelay(flow: Flow, attempt: Attempt) -> AsyncGenerator[Chunk | Outcom
     feed, started = attempt.shaper.feed, False
     async with aclosing(attempt.live.attempter.astream(attempt.job)) as items:
         async for item in items:
-            if not isinstance(item, Chunk):
+            if isinstance(item, Answer | Failure):
                 if (rest := attempt.shaper.flush()) is not None:
                     yield rest
                 yield item
                 return
             started = started or await _abegan(flow)
-            if (ready := feed(item)) is not None:
-                yield ready
+            for chunk in item if isinstance(item, list) else (item,):
+                if (ready := feed(chunk)) is not None:
+                    yield ready
     raise AssertionError("an attempter ended its stream without an outcome")
 
 

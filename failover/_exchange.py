@@ -38,6 +38,7 @@ class Exchange:
         "_status",
         "_wall",
         "done",
+        "failed",
     )
 
     def __init__(self, dialect: Dialect, model: Model, status: int, headers: Mapping[str, str], wall: float) -> None:
@@ -49,8 +50,9 @@ class Exchange:
         self._body: list[bytes] = []
         self._size = 0
         self._decoder: Decoder | None = None
-        self._splitter = Splitter(MAX_EVENT)
+        self._splitter: Splitter  # made with the decoder: most answers come whole
         self._failure: Failure | None = None
+        self.failed = not 200 <= status < 300
         self.done = False
 
     @property
@@ -63,10 +65,6 @@ class Exchange:
         """The terminal marker was read; only usage may follow."""
         return self._decoder is not None and self._decoder.done
 
-    @property
-    def failed(self) -> bool:
-        return not 200 <= self._status < 300
-
     def whole(self, data: bytes) -> None:
         """A piece of a body that is read as one."""
         limit = MAX_ERROR if self.failed else MAX_ANSWER
@@ -76,14 +74,13 @@ class Exchange:
 
     def feed(self, data: bytes) -> list[Chunk]:
         """A piece of a body that should be a stream; the chunks it completes."""
-        if self._decoder is not None:
-            return self._events(self._decoder, self._split, data)
-        self.whole(data)
-        if self.failed or not (start := self._start()) or start in b"{[<":
-            return NOTHING
-        self._decoder = self._dialect.decoder(self._model)
-        held, self._body = b"".join(self._body), []
-        return self._events(self._decoder, self._split, held)
+        if self._decoder is None:
+            self.whole(data)
+            if self.failed or not (start := self._start()) or start in b"{[<":
+                return NOTHING
+            self._decoder, self._splitter = self._dialect.decoder(self._model), Splitter(MAX_EVENT)
+            data, self._body = b"".join(self._body), []
+        return self._events(self._decoder, self._splitter.feed, data)
 
     def end(self) -> Outcome:
         """The bytes ended as they should; what came of it."""
@@ -109,9 +106,6 @@ class Exchange:
     def _start(self) -> bytes:
         """The first byte that is neither blank nor a byte-order mark."""
         return b"".join(self._body).lstrip(b" \t\r\n\xef\xbb\xbf")[:1]
-
-    def _split(self, data: bytes) -> list[bytes]:
-        return self._splitter.feed(data)
 
     def _events(self, decoder: Decoder, split: Callable[[bytes], list[bytes]], data: bytes) -> list[Chunk]:
         try:

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import count
 from math import inf
+from operator import attrgetter
 from typing import Any, Final, TypeVar
 
 from failover import events
@@ -288,7 +289,7 @@ class Call:
 
     def _next(self, untried: Iterator[Live]) -> Candidate | None:
         """Whoever is ready: who just learned what to leave out, those never asked, those that may be asked again."""
-        now = self._now()
+        now = self.core.now().mono
         if now >= self.deadline:
             return None
         if self.again is not None:
@@ -621,7 +622,7 @@ class Call:
             live.author,
             cost_nano=self.spent,
             cost_estimated=usage is None or usage.estimated,
-            latency=self._now() - self.began.mono,
+            latency=self.core.now().mono - self.began.mono,
             capped=_capped(candidate, answer),
             resumed=tuple(self.authors),
             trail=tuple(self.trail),
@@ -655,7 +656,7 @@ class Call:
         """A stored answer of one of these, as a response that costs nothing."""
         if self.core.cache is None or self.digest is None:
             return None
-        found = self.core.cache.get(self.digest, (live.identity for live in lives), self.core.now())
+        found = self.core.cache.get(self.digest, map(_identity, lives), self.core.now())
         hit: Hit | None = (yield found) if isinstance(found, Io) else found
         if hit is None:
             return None
@@ -795,6 +796,7 @@ def _cacheable(answer: Answer) -> bool:
     return bool(answer.message.text or answer.message.tool_calls) and answer.finish_reason in CACHED
 
 
+_identity = attrgetter("identity")
 PARAMETERS = (
     "max_tokens",
     "temperature",

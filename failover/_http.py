@@ -46,12 +46,12 @@ class Clocks:
     def left(self) -> float:
         return max(0.0, self.due() - time.monotonic())
 
-    def content(self) -> None:
-        """Content has come, or the caller has come back for more: the time between contents begins anew."""
-        self._content = time.monotonic() + self._between
-
-    def ended(self) -> None:
-        self._content = time.monotonic() + LINGER
+    def read(self, ended: bool, content: bool) -> None:
+        """A piece was read, and the caller has come back for more: content begins the time between contents anew."""
+        if ended:
+            self._content = time.monotonic() + LINGER
+        elif content:
+            self._content = time.monotonic() + self._between
 
     def late(self) -> Failure:
         """Which clock ran out."""
@@ -63,22 +63,20 @@ class Clocks:
 class HttpAttempter:
     """Attempts at one target over HTTP.
 
-    url: base URL; headers: sent with every request; key: gives the headers that carry the credential;
-    noted: told what a dialect had to drop or clamp.
+    speaker: who answers a request, and in which dialect.  url: base URL.  headers: sent with every request.
+    key: gives the headers that carry the credential.  noted: told what a dialect had to drop or clamp.
     """
 
     def __init__(
         self,
-        dialect: Callable[[Request], Dialect],
-        model: Callable[[], Model],
+        speaker: Callable[[Request], tuple[Model, Dialect]],
         url: str,
         headers: Mapping[str, str],
         key: Callable[[], Mapping[str, str]],
         connections: Connections,
         noted: Callable[[tuple[str, ...]], None],
     ) -> None:
-        self._dialect = dialect
-        self._model = model
+        self._speaker = speaker
         self._url = url.rstrip("/")
         self._headers = {name.lower(): value for name, value in headers.items()}
         self._key = key
@@ -147,7 +145,9 @@ class HttpAttempter:
                         data = next(pieces, None)
                     if data is None:
                         break
-                    yield from _read(exchange, data, clocks, wire)
+                    if chunks := _read(exchange, data, wire):
+                        yield chunks
+                    clocks.read(exchange.ended, bool(chunks))
             finally:
                 response.close()
         except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -171,8 +171,9 @@ class HttpAttempter:
                         data = await anext(pieces, None)
                     if data is None:
                         break
-                    for chunk in _read(exchange, data, clocks, wire):
-                        yield chunk
+                    if chunks := _read(exchange, data, wire):
+                        yield chunks
+                    clocks.read(exchange.ended, bool(chunks))
             finally:
                 await response.aclose()
         except TimeoutError:
@@ -187,7 +188,7 @@ class HttpAttempter:
     # -------------------------------------------------------------- helpers
 
     def _letter(self, job: Job, stream: bool) -> tuple[Letter, Wire, Callable[[httpx.Response | AsyncReply], Exchange]]:
-        model, dialect = self._model(), self._dialect(job.request)
+        model, dialect = self._speaker(job.request)
         wire = dialect.render(job.request, model, stream)
         if wire.notes:
             self._noted(wire.notes)
@@ -208,19 +209,10 @@ def _stream_clocks(job: Job) -> Clocks:
     return Clocks(job.timeouts, job.budget, job.timeouts.first_content, job.timeouts.total)
 
 
-def _read(exchange: Exchange, data: bytes, clocks: Clocks, wire: Wire) -> Iterator[Chunk]:
-    """The chunks in a piece of a stream; content starts the clock between contents anew."""
+def _read(exchange: Exchange, data: bytes, wire: Wire) -> list[Chunk]:
+    """The chunks in a piece of a stream."""
     chunks = exchange.feed(data)
-    if not chunks:
-        if exchange.ended:
-            clocks.ended()
-        return
-    for chunk in chunks:
-        yield with_own_names(chunk, wire.tool_names)
-    if exchange.ended:
-        clocks.ended()
-    else:
-        clocks.content()
+    return [with_own_names(chunk, wire.tool_names) for chunk in chunks] if wire.tool_names else chunks
 
 
 def _last(exchange: Exchange, wire: Wire) -> Iterator[Item]:
@@ -279,4 +271,4 @@ def _is_tls(error: BaseException | None) -> bool:
 
 def _named(outcome: Outcome, wire: Wire) -> Outcome:
     """With tool names as the caller knows them."""
-    return with_own_names(outcome, wire.tool_names) if isinstance(outcome, Answer) else outcome
+    return with_own_names(outcome, wire.tool_names) if wire.tool_names and isinstance(outcome, Answer) else outcome

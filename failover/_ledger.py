@@ -313,7 +313,10 @@ def _service(price: Price, outcome: Outcome, weight: Weight) -> str:
         return ""
     answer = outcome if isinstance(outcome, Answer) else outcome.partial
     named = [answer.extra[name] for name in ("speed", "service_tier") if name in answer.extra] if answer else []
-    return next((name for name in named or (weight.terms.service,) if name in price.services), "")
+    for name in named or (weight.terms.service,):
+        if name in price.services:
+            return str(name)
+    return ""
 
 
 def _credible(usage: Usage, outcome: Outcome) -> bool:

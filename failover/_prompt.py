@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import inf
 from typing import Any, Unpack, cast, get_args
 
@@ -52,7 +52,7 @@ def request_of(prompt: Prompt, **options: Unpack[CallOptions]) -> Request:
     """The request for a prompt and its options; raises ``ConfigurationError`` for what cannot be meant."""
     for name, value in options.items():
         _check(name, value)
-    messages = tuple(_messages(prompt))
+    messages = _messages(prompt)
     if not messages:
         raise ConfigurationError("a prompt of no messages: write a string or at least one message")
     given: dict[str, Any] = dict(options)
@@ -91,20 +91,17 @@ def _wrong_number(name: str, value: object) -> str | None:
     return f"a {'whole number' if whole else 'number'}{bound}"
 
 
-def _messages(prompt: Prompt) -> Iterator[Message]:
+def _messages(prompt: Prompt) -> tuple[Message, ...]:
     if isinstance(prompt, str):
-        yield Message("user", prompt)
-    elif isinstance(prompt, Message):
-        yield prompt
-    elif isinstance(prompt, Sequence):
-        yield from map(_message, prompt)
-    else:
-        raise ConfigurationError(f"a prompt is a string or a list of messages, not {type(prompt).__name__}")
+        return (Message("user", prompt),)
+    if isinstance(prompt, Message):
+        return (prompt,)
+    if isinstance(prompt, list | tuple | Sequence):
+        return tuple([each if isinstance(each, Message) else _message(each) for each in prompt])
+    raise ConfigurationError(f"a prompt is a string or a list of messages, not {type(prompt).__name__}")
 
 
 def _message(given: object) -> Message:
-    if isinstance(given, Message):
-        return given
     if not isinstance(given, Mapping) or given.get("role") not in ROLES:
         raise ConfigurationError(
             f"{given!r} is not a message: write Message(role, content) or {{'role': ..., 'content': ...}}"

@@ -58,11 +58,11 @@ class Router:
         return None
 
     def _rotated(self, start: int) -> Iterator[Live]:
-        lives, size = self._lives, len(self._lives)
-        return (lives[(start + step) % size] for step in range(size))
+        """All of them, beginning with ``start``: counted from the end, where Python goes on by itself."""
+        return map(self._lives.__getitem__, range(start - len(self._lives), start))
 
     def _round_robin(self, request: Request, now: float) -> Iterator[Live]:
-        return self._rotated(next(self._turn))
+        return self._rotated(next(self._turn) % len(self._lives))
 
     def _priority(self, request: Request, now: float) -> Iterator[Live]:
         return iter(self._lives)

@@ -43,6 +43,12 @@ class Shaper:
 
     def feed(self, chunk: Chunk) -> Chunk | None:
         """The chunk to hand on, or None."""
+        text = chunk.text
+        if text and self.committed and self.overlap is None:
+            self._made += len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
+            self._growing = False
+            self.text.append(text)
+            return chunk
         self._count(chunk)
         if self.overlap is not None and chunk.text:
             chunk.text = self.overlap.feed(chunk.text)

@@ -19,8 +19,8 @@ class Job:
     budget: float
 
 
-Item = Chunk | Answer | Failure
-"""What a streamed attempt gives: chunks, and last of all its outcome."""
+Item = Chunk | list[Chunk] | Answer | Failure
+"""What a streamed attempt gives: chunks, one by one or as many as came at once, and last of all its outcome."""
 
 
 class Attempter(Protocol):

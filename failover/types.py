@@ -116,13 +116,16 @@ class Message:
     ) -> None:
         put = object.__setattr__
         put(self, "role", role)
-        put(self, "content", _blocks(content))
+        put(self, "content", content if type(content) is tuple else _blocks(content))
         put(self, "author", author)
         put(self, "name", name)
 
     @property
     def text(self) -> str:
-        return "".join([block.text for block in self.content if isinstance(block, Text)])
+        content = self.content
+        if len(content) == 1 and isinstance(content[0], Text):
+            return content[0].text
+        return "".join([block.text for block in content if isinstance(block, Text)])
 
     @property
     def reasoning(self) -> str:

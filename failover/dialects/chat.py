@@ -56,7 +56,10 @@ class Chat:
         notes: list[str] = []
         rules = rules_for(model, self.name)
         quirks = model.provider.quirks
-        messages = portable(_told_json(request, model), model, rules)
+        form, told = request.response_format, request.messages
+        if form is not None:
+            told = _told_json(request, form, model)
+        messages = portable(told, model, rules)
         thinking = thought(request, model, notes)
         body: dict[str, Any] = {"model": model.id, "messages": _messages(messages, quirks, rules)}
         if request.tools:
@@ -210,10 +213,9 @@ def _named(form: JsonFormat, quirks: Mapping[str, Any]) -> dict[str, Any]:
     return named
 
 
-def _told_json(request: Request, model: Model) -> tuple[Message, ...]:
+def _told_json(request: Request, form: JsonFormat, model: Model) -> tuple[Message, ...]:
     """The messages, with an instruction where the format alone would not say what is wanted, or be refused."""
-    form = request.response_format
-    if form is None or not _in_words(form, model):
+    if not _in_words(form, model):
         return request.messages
     if form.schema is not None:
         return _instructed(request.messages, IN_SCHEMA + dumps(form.schema))

@@ -76,6 +76,8 @@ FAULTS: Mapping[str, Kind] = {
 
 ERROR_BODIES = (("object", "error"), ("status", "failure"))
 KEPT = (("system_fingerprint", "system_fingerprint"), ("service_tier", "service_tier"), ("provider", "upstream"))
+BESIDE = ("error", "x_groq", "usage", "finish_reason", "index", "logprobs", "service_tier", "provider")
+"""What makes an event more than a piece of text."""
 PROGRESS = ("tool_calls", "function_call", "refusal", "audio")
 
 
@@ -157,7 +159,9 @@ class ChatDecoder:
             self.done = self.done or not self._model.end_marker
             return self._reader.calls_due() if self.done else []
         try:
-            return self._event(load(data))
+            event = load(data)
+            more = self._reader.more(event)
+            return self._event(event) if more is None else [more]
         except SHAPES as error:
             if not self.done:  # after the terminal marker nothing is missing any more
                 self._fail(_unreadable(error))
@@ -211,9 +215,6 @@ class _Open:
         self.kind = kind
         self.pieces: list[str] = []
 
-    def __str__(self) -> str:
-        return "".join(self.pieces)
-
 
 class Reader:
     """One answer, piece by piece.  ``finish`` is the wire's own finish reason; ``begun`` once there is any content."""
@@ -265,16 +266,32 @@ class Reader:
 
     def header(self, event: Mapping[str, Any]) -> None:
         """What stands beside the choices: who answers, under which id, for how many tokens."""
-        if not self._id:
-            self._id = string(event.get("id"))
-        if not self._named:
-            self._named = string(event.get("model"))
+        if not self._id and isinstance(ident := event.get("id"), str):
+            self._id = ident
+        if not self._named and isinstance(named := event.get("model"), str):
+            self._named = named
         for key, name in KEPT:
             if value := event.get(key):
                 self._kept[name] = value
         usage = event.get("usage") or ("x_groq" in event and mapping(event["x_groq"]).get("usage"))
         if isinstance(usage, dict):
             self._usage = usage
+
+    def more(self, event: Any) -> Chunk | None:
+        """The commonest event by far: more of the text that is under way, and nothing else.  None for any other."""
+        try:
+            (choice,) = event["choices"]
+            (text,) = choice["delta"].values()
+            told = choice["delta"]["content"] is text and self._id and not self._half
+            last = self._blocks[-1]
+        except SHAPES:
+            return None
+        if not told or not isinstance(last, _Open) or last.kind != "text" or type(text) is not str or not text:
+            return None
+        if any(map(event.get, BESIDE)) or any(map(choice.get, BESIDE)) or not (text.isascii() or not is_torn(text)):
+            return None
+        last.pieces.append(text)
+        return Chunk(text, index=len(self._blocks) - 1)
 
     def choice(self, choice: Mapping[str, Any]) -> list[Chunk]:
         chunks: list[Chunk] = []
@@ -330,7 +347,7 @@ class Reader:
     def _say(self, kind: str, text: Any) -> Chunk:
         if not isinstance(text, str):
             raise UnreadableError(f"expected {kind} as str, got {type(text).__name__}")
-        if self._half or is_torn(text):
+        if self._half or (not text.isascii() and is_torn(text)):
             text, self._half = parted(self._half + text)
         last = self._blocks[-1] if self._blocks else None
         if not isinstance(last, _Open) or last.kind != kind:
@@ -416,13 +433,14 @@ class Reader:
         """What was read so far; ``finish`` None while it is partial: then only calls that were given count."""
         calls = self._given if finish is None else self._calls.all(self._id)
         reason = _reason(finish)
-        blocks = [*self._content(), *calls]
+        blocks = self._content()
+        blocks += calls
         if self._refusal:
             reason = "content_filter"
             self._kept["refusal"] = mended("".join(self._refusal))
             blocks.append(Text(self._kept["refusal"], extra={"refusal": True}))
         return Answer(
-            Message("assistant", blocks),
+            Message("assistant", tuple(blocks)),
             reason,
             self._native if finish else None,
             usage_of(self._usage, self._model.provider.quirks.get("cost", False)),
@@ -438,10 +456,10 @@ class Reader:
             if isinstance(block, Media):
                 blocks.append(block)
             elif block.kind == "text":
-                blocks.append(Text(str(block), extra={"annotations": annotations} if annotations else {}))
+                blocks.append(Text("".join(block.pieces), extra={"annotations": annotations} if annotations else {}))
                 annotations = []
             else:
-                blocks.append(Thinking(str(block), extra={"reasoning_details": details} if details else {}))
+                blocks.append(Thinking("".join(block.pieces), extra={"reasoning_details": details} if details else {}))
                 details = []
         if self._half and blocks and isinstance(last := blocks[-1], Text | Thinking):
             blocks[-1] = replace(last, text=last.text + mended(self._half))

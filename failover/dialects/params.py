@@ -59,7 +59,7 @@ class Thought:
 def thought(request: Request, model: Model, notes: list[str]) -> Thought:
     """What the request asks for, as far as the model takes it."""
     facts = model.facts
-    form = _form(request)
+    form = _form(request.thinking) if request.thinking else None
     wanted = request.reasoning_effort or ("none" if form == "disabled" else None)
     if wanted is None:
         return Thought(None, facts.reasons or form is not None)
@@ -70,8 +70,8 @@ def thought(request: Request, model: Model, notes: list[str]) -> Thought:
     return Thought(effort, facts.reasons if effort is None else effort != "none")
 
 
-def _form(request: Request) -> str | None:
-    form = request.thinking.get("type") if request.thinking else None
+def _form(thinking: Mapping[str, Any]) -> str | None:
+    form = thinking.get("type")
     return form if isinstance(form, str) else None
 
 
