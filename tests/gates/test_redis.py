@@ -75,6 +75,40 @@ def runner() -> Iterator[asyncio.Runner]:
 # ---------------------------------------------------------------- conformance
 
 
+MORE: dict[str, list[tuple[Any, ...]]] = {
+    "what a provider says remains is drawn on": [
+        ("ask", "a", "plain", [], {"tokens": (10, 20)}),
+        ("end", "a", True, {"hint": {"remaining_tokens": 50, "reset_tokens": 30.0}}),
+        *[("ask", name, "plain", [], {"tokens": (10, 20)}) for name in "bc"],
+        ("after", 30.0),
+        ("ask", "c", "plain", [], {"tokens": (10, 20)}),
+    ],
+    "two budgets over one account reserve once": [
+        ("ask", "a", "plain", ["day", "day", "total"], {"cost": 300}),
+        ("budget", "day"),
+        ("end", "a", True, {"cost": 200}),
+        ("budget", "day"),
+    ],
+    "of two findings the one that lasts longer holds": [
+        ("ask", "a", "plain"),
+        ("ask", "b", "plain"),
+        ("ask", "c", "plain"),
+        ("end", "a", None, {"disable": "credential", "until": 100.0}),
+        ("end", "b", None, {"disable": "credential", "until": 50.0}),
+        ("target", "plain"),
+        ("end", "c", None, {"disable": "credential", "until": 200.0, "detail": "longer"}),
+        ("target", "plain"),
+        ("after", 200.0),
+        ("target", "plain"),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", MORE)
+def test_it_decides_as_memory_does(name: str, server: Server) -> None:
+    assert trace(store_on(server, Prompt), MORE[name]) == trace(memory(), MORE[name])
+
+
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_a_script_leaves_the_trace_that_it_must(name: str, server: Server) -> None:
     script, expected = SCRIPTS[name]

@@ -77,6 +77,25 @@ async def test_with_the_shared_cache_it_takes_three_and_a_hit_one(door: str, ser
         await each.aclose()
 
 
+async def test_a_place_given_back_by_one_process_is_taken_by_a_caller_that_waits_in_another(server: Server) -> None:
+    busy = Scripted(hang=True)
+    one, other = (
+        Failover([Target("a", attempter=script, price=Price(1, 1), concurrency=1)], store=server.url, max_wait=30.0)
+        for script in (busy, Scripted())
+    )
+    first = asyncio.create_task(one.acomplete("hi"))
+    await busy.asked.wait()
+    before = round_trips(server)
+    waiting = [asyncio.create_task(other.acomplete(f"hi {number}")) for number in range(3)]
+    while round_trips(server) < before + 6:  # noqa: ASYNC110 - each has looked into the cache, and was refused
+        await asyncio.sleep(0)
+    assert not any(call.done() for call in waiting)
+    first.cancel()
+    assert [(await call).content for call in waiting] == ["fine"] * 3
+    for each in one, other:
+        await each.aclose()
+
+
 async def test_a_cancelled_call_leaves_nothing_behind(server: Server) -> None:
     script = Scripted(hang=True)
     guard = build(server, script)
