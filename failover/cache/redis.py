@@ -15,6 +15,9 @@ from failover.store.base import Hit, Io, Now
 from failover.store.redis_link import Done, Step
 
 
+KEYS = ("cache", "cache_used")
+
+
 class Post(Protocol):
     """Who carries messages to the server: now, or with the next one."""
 
@@ -31,14 +34,14 @@ class RedisCache:
 
     def get(self, digest: bytes, identities: Iterable[str], now: Now) -> Io[Hit | None]:
         call = {"digest": digest.hex(), "identities": list(identities)}
-        return self._post.ask(Step("cache_get", call), now, _hit)
+        return self._post.ask(Step("cache_get", call, keys=KEYS), now, _hit)
 
     def put(self, digest: bytes, identity: str, answer: Any, now: Now) -> None:
         entry = pack(answer)
         if entry is not None:
             size, ttl = self._rules.size, self._rules.ttl
             call = {"digest": digest.hex(), "identity": identity, "size": size, "ttl": ttl}
-            self._post.owe(Step("cache_put", call, text=entry), now)
+            self._post.owe(Step("cache_put", call, keys=KEYS, text=entry), now)
 
 
 def _hit(done: Done) -> Hit | None:

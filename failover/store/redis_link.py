@@ -44,7 +44,7 @@ AsyncClient = redis.asyncio.Redis | redis.asyncio.RedisCluster
 PARTS = ("records", "breaker", "limiter", "budget", "retry", "state", "cache", "message")
 SCRIPT = "\n".join(files("failover.store").joinpath(f"lua/{part}.lua").read_text("utf-8") for part in PARTS)
 SHA = sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
-FIXED = ("meta", "leases", "expiries", "lapsed", "ended", "off", "retries", "cache", "cache_used")
+FIXED = ("meta", "leases", "expiries", "lapsed", "ended", "off", "retries")
 """Keys that any message may touch; ``meta`` must be the first."""
 SCHEMA = "1"
 FORGOTTEN = "it has forgotten its state (restarted empty?); budgets go on from what this process has seen of them"
@@ -63,7 +63,7 @@ class Step:
     """One operation of a message.
 
     call: what it says, as JSON takes it; what is None is left out.  gates: JSON that is put in under that name.
-    targets, pages: whose keys it touches.  charges: budgets whose current page it asks for.  text: what may be large.
+    keys, targets, pages: what it touches.  charges: budgets whose current page it asks for.  text: what may be large.
     """
 
     name: str
@@ -72,6 +72,7 @@ class Step:
     targets: tuple[str, ...] = ()
     pages: tuple[tuple[str, str], ...] = ()
     charges: tuple[Charge, ...] = ()
+    keys: tuple[str, ...] = ()
     text: str | bytes = ""
 
 
@@ -221,7 +222,7 @@ class Link:
             reply = yield ["EVAL", SCRIPT, *message]
         if isinstance(reply, ResponseError):
             raise Lost(str(reply)) from reply
-        return reply
+        return json.loads(reply)
 
     def _message(self, steps: Sequence[Step], now: Now, more: Iterable[str]) -> list[Any]:
         head: dict[str, Any] = {"epoch": self._epoch}
@@ -237,6 +238,8 @@ class Link:
 
     def _keys(self, step: Step, now: Now) -> Iterable[str]:
         prefix = self._prefix
+        for name in step.keys:
+            yield prefix + name
         for target in step.targets:
             yield f"{prefix}desk:{target}"
             yield f"{prefix}log:{target}"

@@ -1,5 +1,5 @@
 -- One message: ARGV is a head and then triples of a step, its call (JSON) and a text that may be large; the answers
--- come in the same order.
+-- come in the same order, as one JSON text, whose numbers are written as strings so that none loses a digit.
 --
 -- Two passes.  The first only looks: is this the state that the caller knows, were all keys given, is the period among
 -- those named?  If not, it says so and nothing has happened.  The second does everything.
@@ -10,17 +10,22 @@
 
 local SCHEMA = '1'
 
-local meta = redis.call('HMGET', key('meta'), 'schema', 'epoch', 'mono', 'wall')
+local function said(...)
+  return cjson.encode({ ... })
+end
+
+local meta = redis.call('HMGET', key('meta'), 'schema', 'epoch', 'mono', 'wall', 'salt')
 
 if meta[1] and meta[1] ~= SCHEMA then
-  return { 'schema', meta[1] }
+  return said('schema', meta[1])
 end
 if head.open then
   redis.call('HSET', key('meta'), 'schema', SCHEMA)
   redis.call('HSETNX', key('meta'), 'epoch', head.open.epoch)
   redis.call('HSETNX', key('meta'), 'salt', head.open.salt)
+  meta = redis.call('HMGET', key('meta'), 'schema', 'epoch', 'mono', 'wall', 'salt')
 elseif meta[2] ~= head.epoch then
-  return { 'epoch', meta[2] or '' } -- emptied, restored, or another server
+  return said('epoch', meta[2] or '') -- emptied, restored, or another server
 end
 
 local time = redis.call('TIME')
@@ -52,14 +57,14 @@ end
 
 local trouble = look()
 if trouble == 'clock' then
-  return { 'clock', exact(latest.wall) }
+  return said('clock', exact(latest.wall))
 end
 if trouble == 'forgotten' and not head.open then -- a page of money was taken away: let everybody say what they know
   redis.call('HDEL', key('meta'), 'epoch')
-  return { 'epoch', '' }
+  return said('epoch', '')
 end
 if #wanted > 0 then
-  return { 'keys', unpack(wanted) }
+  return said('keys', unpack(wanted))
 end
 
 local answers = {}
@@ -70,5 +75,4 @@ end
 save_desks()
 redis.call('HSET', key('meta'), 'mono', exact(latest.mono), 'wall', exact(latest.wall))
 
-local known = redis.call('HMGET', key('meta'), 'epoch', 'salt')
-return { 'done', exact(latest.mono), exact(latest.wall), known[1], known[2], touched, seen, answers }
+return said('done', exact(latest.mono), exact(latest.wall), meta[2], meta[5], touched, seen, answers)
