@@ -14,7 +14,6 @@ from failover.settings import Cache
 from failover.store.base import Hit, Io, Now
 from failover.store.redis_link import Done, Step
 
-
 KEYS = ("cache", "cache_used")
 
 
