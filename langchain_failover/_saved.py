@@ -66,12 +66,14 @@ class _Key(Serializable):
 
 
 def _secret(target: Target) -> Any:
-    if not isinstance(target.api_key, SecretStr):
-        return target.api_key
+    return _Key(variable=variable_of(target)) if isinstance(target.api_key, SecretStr) else target.api_key
+
+
+def variable_of(target: Target) -> str:
+    """The environment variable that a target's key is named after."""
     provider = target.provider or target.name.partition(":")[0]
     row = PROVIDERS.get(provider)
-    variable = row.key_env[0] if row and row.key_env else f"{provider.upper().replace('-', '_')}_API_KEY"
-    return _Key(variable=variable)
+    return row.key_env[0] if row and row.key_env else f"{provider.upper().replace('-', '_')}_API_KEY"
 
 
 def _saved(value: Any) -> Any:

@@ -40,7 +40,7 @@ from langchain_failover._messages import ENTRY, messages_of
 from langchain_failover._options import RUN_OPTIONS, labels_in, options_of
 from langchain_failover._profile import profile_of
 from langchain_failover._results import pieces, result_of
-from langchain_failover._saved import saved_options, saved_targets
+from langchain_failover._saved import saved_options, saved_targets, variable_of
 from langchain_failover._structured import Method, parsed, parser_of, surest_method
 from langchain_failover._tools import AnyTool, openai_tools, schema_format
 
@@ -88,6 +88,10 @@ CALLING = (
     "labels",
 )
 """Fields that are the defaults of a call's options."""
+
+
+HIDDEN = ("targets", "metadata", "profile")
+"""Fields a repr leaves out: shown otherwise, LangChain's notes about itself, and what follows from the targets."""
 
 
 class ChatFailover(BaseChatModel):
@@ -450,9 +454,13 @@ class ChatFailover(BaseChatModel):
     # -------------------------------------------------------- copies, saving
 
     def __repr_args__(self) -> Any:
-        """Without what LangChain notes about itself, what follows from the targets, and a store's password."""
-        shown = [(name, value) for name, value in super().__repr_args__() if name not in ("metadata", "profile")]
-        return [(name, without_userinfo(value) if isinstance(value, str) else value) for name, value in shown]
+        """The targets by name, and what differs from the defaults; a store's address without its password."""
+        yield "targets", [target.name for target in self.core.targets]
+        for name, value in super().__repr_args__():
+            if name not in HIDDEN and value != type(self).model_fields[str(name)].get_default(
+                call_default_factory=True
+            ):
+                yield name, without_userinfo(value) if isinstance(value, str) else value
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
         """Shares the live core.  Raises ``ConfigurationError`` for a change that only a new core could follow."""
@@ -468,6 +476,12 @@ class ChatFailover(BaseChatModel):
     @classmethod
     def is_lc_serializable(cls) -> bool:
         return True
+
+    @property
+    def lc_secrets(self) -> dict[str, str]:
+        """Where ``api_key`` is looked up, if it can be but one; each target's own key is written with the target."""
+        variables = {variable_of(target) for target in self.core.targets}
+        return {"api_key": variables.pop()} if len(variables) == 1 else {}
 
     @property
     def lc_attributes(self) -> dict[str, Any]:

@@ -86,6 +86,19 @@ def test_a_given_key_is_a_secret_under_its_providers_name(rich: ChatFailover, mo
     assert read(dumps(rich)).core.targets[1].api_key.get_secret_value() == "another"
 
 
+def test_a_repr_names_the_targets_and_what_was_set(rich: ChatFailover) -> None:
+    again = ChatFailover(failover=rich.core, temperature=0.5)
+    names = "targets=['openai:gpt-6-luna', 'openai:gpt-6-sol', 'local']"
+    assert repr(again) == f"ChatFailover({names}, temperature=0.5)"
+
+
+def test_the_key_of_one_provider_is_one_secret_and_keys_of_several_stay_with_their_targets() -> None:
+    assert ChatFailover(["openai:gpt-6-luna"], api_key="k").lc_secrets == {"api_key": "OPENAI_API_KEY"}
+    both = ChatFailover(["openai:gpt-6-luna", "groq:openai/gpt-oss-120b"], api_key={"openai": "k", "groq": "k2"})
+    assert both.lc_secrets == {}
+    assert "api_key" not in json.loads(dumps(both))["kwargs"]
+
+
 def test_the_password_in_a_stores_address_is_a_secret() -> None:
     kept = saved_options({"store": f"redis://:{SECRET}@there:6379/0"})
     assert dumps(kept["store"]) == '{"lc": 1, "type": "secret", "id": ["REDIS_URL"]}'

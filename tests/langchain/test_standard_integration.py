@@ -222,7 +222,7 @@ class Standard(ChatModelIntegrationTests):
 
 
 class TestOpenAIResponses(Standard):
-    """OpenAI's newer models, which can do all they can on Responses only."""
+    """OpenAI's models over Responses; only sound goes to a local server."""
 
     names = ("openai", "house")
     thinker = "gpt-6-luna"
@@ -232,7 +232,8 @@ class TestOpenAIResponses(Standard):
     @property
     def targets(self) -> list[Target]:
         openai, house = self.servers["openai"], self.servers["house"]
-        return [openai.target("gpt-6-luna"), openai.target("gpt-4.1"), house.target("house-model")]
+        here = [openai.target(model, dialect="responses") for model in ("gpt-6-luna", "gpt-4.1")]
+        return [*here, house.target("house-model")]
 
     @property
     def model_override_value(self) -> str | None:

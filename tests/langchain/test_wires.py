@@ -39,6 +39,9 @@ MODELS = {
     "openrouter": "openai/gpt-6-luna",
 }
 
+WIRES: dict[str, Any] = {"openai": {"dialect": "responses"}}
+"""Where it is not the one that its address suggests."""
+
 
 @tool
 def add(a: int, b: int) -> int:
@@ -61,7 +64,7 @@ class World:
         return self.servers[name]
 
     def target(self, name: str, **fields: Any) -> Target:
-        return self.servers[name].target(MODELS[name], **{"name": name, **fields})
+        return self.servers[name].target(MODELS[name], **{"name": name, **WIRES.get(name, {}), **fields})
 
     def chat(self, *targets: str | Target, **fields: Any) -> ChatFailover:
         found = [self.target(one) if isinstance(one, str) else one for one in targets]
@@ -139,6 +142,12 @@ def test_an_agent_notices_nothing_of_a_provider_that_dies_between_its_turns(worl
 # ------------------------------------------------------------------ streams
 
 
+def without_ids(notes: dict[str, Any]) -> Any:
+    """What a vendor makes anew for every answer is not the same in two of them."""
+    blocks = [{**block, "extra": None, "signature": None} for block in notes.get("failover_blocks", ())]
+    return {**notes, "failover_blocks": blocks}
+
+
 def test_a_cut_before_content_is_survived_and_one_after_it_is_told(world: World) -> None:
     model = world.chat("openai", "anthropic")
     world["openai"].script(Cut(after=0))
@@ -172,23 +181,23 @@ def test_whole_and_streamed_answers_say_the_same(world: World, name: str) -> Non
     streamed = first + rest
     assert (streamed.text, streamed.content) == (whole.text, whole.content) == ("It is three.",) * 2
     assert streamed.usage_metadata == whole.usage_metadata
-    assert streamed.additional_kwargs == whole.additional_kwargs
+    assert without_ids(streamed.additional_kwargs) == without_ids(whole.additional_kwargs)
     assert streamed.content_blocks == whole.content_blocks
     for key in ("model_name", "finish_reason"):
         assert streamed.response_metadata[key] == whole.response_metadata[key]
 
 
 async def test_leaving_a_stream_ends_it_at_the_provider(world: World) -> None:
-    model = world.chat("openai")
-    world["openai"].script(Reply("word " * 5000))
+    model = world.chat("groq")
+    world["groq"].script(Reply("word " * 5000))
     chunks: Any = model.astream("hi")
     async for chunk in chunks:
         if chunk.text:
             break
     await chunks.aclose()
-    (request,) = world["openai"].requests
+    (request,) = world["groq"].requests
     for _ in range(200):
-        if world["openai"].in_flight == 0:
+        if world["groq"].in_flight == 0:
             break
         await asyncio.sleep(0.005)
     assert request.aborted
