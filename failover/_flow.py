@@ -54,7 +54,7 @@ from failover.failures import VERDICTS, may_retry
 from failover.history import Memory
 from failover.rules.retry import backoff
 from failover.settings import Retry
-from failover.store.base import Ask, Hit, Io, Lease, Now, Reason, Rejection, ResponseCache, Store, Transition
+from failover.store.base import Ask, Claims, Hit, Io, Lease, Now, Reason, Rejection, ResponseCache, Store, Transition
 from failover.types import Answer, Failure, Kind, Outcome, Request, Response, Step, Usage
 
 
@@ -77,6 +77,7 @@ class Core:
     resume: bool = False
     pass_filtered: bool = False
     lazy_cache: bool = False
+    claims: Claims | None = None
     emit: Callable[[events.Event], None] = lambda event: None
     watched: bool = False  # somebody listens, so that a call's routine is worth an event
     read: bool = False  # somebody wants to see what is asked and answered
@@ -198,6 +199,7 @@ class Call:
         self.ticket = core.store.ticket()
         self.in_line = False
         self.spent = 0
+        self.claimed = False  # the making of this answer, of all processes
         self.excluded: frozenset[int] = frozenset()
         self.hedges = 0
         self.again: Candidate | None = None
@@ -247,12 +249,40 @@ class Call:
                     return self._shared(flight.response)
                 if hit := (yield from self._stored()):  # by a hedge that overtook the leader
                     return hit
-            response = yield from self._serve()
+            response = (yield from self._elsewhere()) or (yield from self._serve())
             if flight.leader is self.ticket:
                 flights.land(flight, response)
             return response
         finally:
             flights.leave(flight, self.ticket)
+            if self.claimed and (released := self._release()) is not None:
+                yield released
+
+    def _elsewhere(self) -> Steps[Response | None]:
+        """The answer that another process is making for the same request, once it is stored; None: make our own."""
+        claims = self.core.claims
+        if claims is None or self.digest is None or self.lazy:
+            return None
+        until = min(self.deadline, self._now() + self.core.lives[0].timeouts.between_content)
+        waited = False
+        while self._now() < until:
+            claim = claims.claim(self.digest, self.core.now())
+            self.claimed = (yield from self._fetched(claim)) if isinstance(claim, Io) else claim
+            if self.claimed and not waited:
+                return None
+            if hit := (yield from self._stored()):
+                return hit
+            if self.claimed:
+                return None
+            waited = True
+            yield Sleep(CLAIM_PAUSE * (0.5 + self.core.random()))
+        return None
+
+    def _release(self) -> Io[None] | None:
+        """Let another process make the call, if this one has not stored an answer."""
+        assert self.core.claims is not None
+        assert self.digest is not None
+        return self.core.claims.release(self.digest, self.core.now())
 
     def _follow(self, flight: Flight) -> Steps[None]:
         """Until the flight has landed or is ours, or its leader takes longer than a stream may pause."""
@@ -636,6 +666,7 @@ class Call:
         cache, whole = self.core.cache, self.interrupted is None and not _capped(candidate, answer)
         if cache is not None and self.digest is not None and whole and _cacheable(answer):
             cache.put(self.digest, candidate.live.identity, answer, self.core.now())
+            self.claimed = False
 
     def _joined(self, answer: Answer) -> Answer:
         """One answer of several authors; raises if the last one did not go on where the first broke off."""
@@ -811,5 +842,7 @@ PARAMETERS = (
 """What an event tells of a request, besides its labels."""
 CACHED = frozenset(("stop", "tool_calls", "length"))
 NO_FAILURE = Failure(Kind.UNKNOWN)
+CLAIM_PAUSE = 0.15
+"""Seconds, half more or less by chance, after which one looks again whether another process has the answer."""
 GRACE = 30.0
 """Seconds a lease outlives the call's deadline: time to settle before its money counts as spent."""

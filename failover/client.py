@@ -36,7 +36,7 @@ from failover.errors import AllTargetsFailed, ConfigurationError, FailoverError,
 from failover.facts import Facts
 from failover.history import History
 from failover.settings import Budget, Cache, CircuitBreaker, Hedge, Retry, Target, Timeouts
-from failover.store.base import BudgetState, Charge, Now, Store, wait_for
+from failover.store.base import BudgetState, Charge, Claims, Now, ResponseCache, Store, wait_for
 from failover.store.choice import open_store
 from failover.store.memory import MemoryStore
 from failover.store.shelter import Shelter
@@ -175,12 +175,14 @@ class Failover(Shown):
         labelled = tuple(budget for budget in budgets if budget.per_label is not None)
         ledger = Ledger(store, self._charges, labelled)
         cache = Cache() if response_cache is True else response_cache or None
+        kept = _cache(store, cache) if cache else None
         return Core(
             lives=lives,
             router=Router(lives, strategy, random.random, ledger.estimates),
             store=store,
             ledger=ledger,
-            cache=(store.shared_cache(cache) or MemoryCache(cache)) if cache else None,
+            cache=kept,
+            claims=kept if isinstance(kept, Claims) else None,
             namespace=cache.namespace if cache else "",
             flights=Flights(),
             retry=retry,
@@ -451,6 +453,13 @@ def _rebuild(cls: type[Failover], targets: tuple[Target, ...], config: Mapping[s
 def _close(connections: Sequence[Connections]) -> None:
     for each in connections:
         each.close()
+
+
+def _cache(store: Store, rules: Cache) -> ResponseCache:
+    kept = store.shared_cache(rules) or MemoryCache(rules)
+    if rules.single_flight and not isinstance(kept, Claims):
+        raise ConfigurationError("Cache: single_flight = True: write store='redis://...' as well, or leave it False")
+    return kept
 
 
 def _now() -> Now:

@@ -260,11 +260,14 @@ class Cache:
     size: entries (default 1000).
     ttl: seconds (default 3600).
     namespace: keeps its entries apart from others', for instance one tenant's.
+    single_flight: identical calls of other processes, too, wait for one answer instead of asking for their own, for as
+        long as a stream may pause (``between_content``); needs a Redis store (default: only those of this process).
     """
 
     size: Count = 1000
     ttl: Positive = 3600.0
     namespace: str = ""
+    single_flight: bool = False
 
 
 @settings

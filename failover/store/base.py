@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from failover.failures import Scope
 from failover.rules.breaker import Transition as Transition  # what a store tells of its breakers
@@ -247,6 +247,23 @@ class ResponseCache(Protocol):
 
     def get(self, digest: bytes, identities: Iterable[str], now: Now) -> Hit | Io[Hit | None] | None: ...
     def put(self, digest: bytes, identity: str, answer: Answer, now: Now) -> None: ...
+
+
+@runtime_checkable
+class Claims(Protocol):
+    """What a response cache can do besides, where identical calls of several processes make one upstream call."""
+
+    def claim(self, digest: bytes, now: Now) -> Io[bool] | bool:
+        """May this process make the call?  False: another is at it; its answer may be in the cache soon.
+
+        A claim ends with ``put``, with ``release``, or by itself after ``CLAIMED`` seconds.
+        """
+
+    def release(self, digest: bytes, now: Now) -> Io[None] | None: ...
+
+
+CLAIMED = 30.0
+"""Seconds: as long as a stream may pause by default."""
 
 
 class Store(Protocol):

@@ -29,7 +29,7 @@ from urllib.parse import parse_qsl, urlencode
 from weakref import WeakSet
 
 from failover._checked import without_userinfo
-from failover.cache.redis import RedisCache
+from failover.cache.redis import ClaimingCache, RedisCache
 from failover.errors import ConfigurationError
 from failover.settings import Cache, Retry
 from failover.store.base import (
@@ -112,7 +112,7 @@ class RedisStore:
         return bytes.fromhex(self._link.salt)
 
     def shared_cache(self, rules: Cache) -> ResponseCache:
-        return RedisCache(self, rules)
+        return ClaimingCache(self, rules, self._name) if rules.single_flight else RedisCache(self, rules)
 
     def ticket(self) -> Ticket:
         return Ticket(next(self._numbers))

@@ -25,6 +25,7 @@ from failover.settings import Cache
 from failover.store.base import (
     Ask,
     Charge,
+    Claims,
     Gates,
     Hit,
     Io,
@@ -88,6 +89,8 @@ class Shelter:
 
     def shared_cache(self, rules: Cache) -> ResponseCache | None:
         far = self._far.shared_cache(rules)
+        if isinstance(far, Claims):
+            return _ShelteredClaims(self, far)
         return None if far is None else _ShelteredCache(self, far)
 
     def ticket(self) -> Ticket:
@@ -301,6 +304,24 @@ class _ShelteredCache:
     def put(self, digest: bytes, identity: str, answer: Answer, now: Now) -> None:
         if not self._shelter._cause:
             self._far.put(digest, identity, answer, now)
+
+
+class _ShelteredClaims(_ShelteredCache):
+    """A shared cache that lets everyone make a call of their own while its store is lost."""
+
+    def __init__(self, shelter: Shelter, far: Any) -> None:
+        super().__init__(shelter, far)
+        self._claims: Claims = far
+
+    def claim(self, digest: bytes, now: Now) -> Io[bool] | bool:
+        if self._shelter._away(now):
+            return True
+        return self._shelter._far_or(self._claims.claim(digest, now), lambda: True, now)
+
+    def release(self, digest: bytes, now: Now) -> Io[None] | None:
+        if self._shelter._away(now):
+            return None
+        return self._shelter._far_or(self._claims.release(digest, now), _nothing, now)
 
 
 def _debt(io: Io[Any], unpaid: Callable[[Lost], None]) -> Io[None]:

@@ -8,13 +8,42 @@ from typing import Any
 
 import pytest
 
-from failover import AllTargetsFailed, Budget, Failover, Price, StoreUnavailable, Target
+from failover import (
+    AllTargetsFailed,
+    Budget,
+    Cache,
+    ConfigurationError,
+    Failover,
+    FailoverError,
+    Kind,
+    Price,
+    Retry,
+    StoreUnavailable,
+    Target,
+)
+from failover.attempter import Job
 from failover.events import Event, StoreBack, StoreLost
+from failover.store.base import Now, wait_for
 from failover.store.redis import RedisStore
+from failover.types import Failure, Outcome
 from tests.gates.world import half
 from tests.kit.redis_server import Server, running
 from tests.kit.virtual import ok
-from tests.test_distant_stores import Scripted
+from tests.test_distant_stores import Scripted as Sudden
+
+
+class Scripted(Sudden):
+    """Answers when ``gate`` is open."""
+
+    def __init__(self, *plays: Outcome, hang: bool = False, gate: asyncio.Event | None = None) -> None:
+        super().__init__(*plays, hang=hang)
+        self.gate = gate
+
+    async def aattempt(self, job: Job) -> Outcome:
+        self.asked.set()
+        if self.gate is not None:
+            await self.gate.wait()
+        return await super().aattempt(job)
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +125,57 @@ async def test_a_place_given_back_by_one_process_is_taken_by_a_caller_that_waits
         await each.aclose()
 
 
+SHARED = Cache(single_flight=True)
+
+
+def pair_on(server: Server, one: Scripted, other: Scripted) -> tuple[Failover, Failover]:
+    first, second = (build(server, script, response_cache=SHARED, retry=Retry(attempts=0)) for script in (one, other))
+    return first, second
+
+
+async def test_identical_calls_of_two_processes_make_one_upstream_call(server: Server) -> None:
+    one, other = Scripted(gate=asyncio.Event()), Scripted()
+    first, second = pair_on(server, one, other)
+    leader = asyncio.create_task(first.acomplete("hi"))
+    await one.asked.wait()
+    follower = asyncio.create_task(second.acomplete("hi"))
+    before = round_trips(server)
+    while round_trips(server) < before + 4:  # noqa: ASYNC110 - it has looked, and looks again
+        await asyncio.sleep(0)
+    assert one.gate is not None
+    one.gate.set()
+    answers = await leader, await follower
+    assert [(answer.content, answer.cached) for answer in answers] == [("fine", False), ("fine", True)]
+    assert not other.asked.is_set()
+    for each in first, second:
+        await each.aclose()
+
+
+@pytest.mark.parametrize("end", ["failed", "cancelled"])
+async def test_whoever_follows_makes_the_call_when_the_leader_of_another_process_does_not(
+    end: str, server: Server
+) -> None:
+    one, other = Scripted(Failure(Kind.BAD_REQUEST), gate=asyncio.Event()), Scripted()
+    first, second = pair_on(server, one, other)
+    leader = asyncio.create_task(first.acomplete("hi"))
+    await one.asked.wait()
+    follower = asyncio.create_task(second.acomplete("hi"))
+    await asyncio.sleep(0)
+    assert one.gate is not None
+    leader.cancel() if end == "cancelled" else one.gate.set()
+    with pytest.raises(asyncio.CancelledError if end == "cancelled" else FailoverError):
+        await leader
+    assert (await follower).content == "fine"
+    assert not server.client().keys("*claim:*")
+    for each in first, second:
+        await each.aclose()
+
+
+def test_single_flight_between_processes_needs_a_store_between_them() -> None:
+    with pytest.raises(ConfigurationError, match="single_flight"):
+        Failover([Target("a", attempter=Scripted(), price=Price(1, 1))], response_cache=SHARED)
+
+
 async def test_a_cancelled_call_leaves_nothing_behind(server: Server) -> None:
     script = Scripted(hang=True)
     guard = build(server, script)
@@ -154,9 +234,6 @@ def test_without_a_budget_calls_go_on_while_the_server_is_lost() -> None:
 
 
 def test_what_one_process_stored_another_reads(server: Server) -> None:
-    from failover.settings import Cache
-    from failover.store.base import Now, wait_for
-
     one, other = (RedisStore(server.url, random=half, by_hand=True) for _ in range(2))
     rules = Cache(size=2, ttl=10.0)
     writes, reads = one.shared_cache(rules), other.shared_cache(rules)

@@ -40,3 +40,20 @@ function steps.cache_put(call, now)
   end
   return {}
 end
+
+-- Who is at an answer: ``claim:DIGEST`` holds the process's name, and goes by itself.
+
+function steps.claim(call)
+  local where = key('claim', call.digest)
+  if redis.call('SET', where, call.owner, 'NX', 'PX', math.ceil(call.seconds * 1000)) then
+    return { '1' }
+  end
+  return { redis.call('GET', where) == call.owner and '1' or '' }
+end
+
+function steps.release(call)
+  if redis.call('GET', key('claim', call.digest)) == call.owner then
+    redis.call('DEL', key('claim', call.digest))
+  end
+  return {}
+end
