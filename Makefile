@@ -63,8 +63,14 @@ build: $(READY) ## the wheel and the source distribution, in dist/
 test-wheel: $(READY) ## the wheel in empty environments, each extra alone, without the source
 	$(BIN)/python scripts/installed.py
 
+bench: $(READY) ## speed against the peers, in an environment of their own (ten minutes)
+	$(PYTHON) -m venv --clear .venv-bench
+	$(BIN)/uv pip install --quiet --python .venv-bench/bin/python -r benchmarks/requirements.txt \
+	  --editable '.[langchain,llamaindex,aiohttp]'
+	.venv-bench/bin/python -m benchmarks.compare
+
 clean: ## forget the environments and every cache
-	rm -rf $(VENV) .venv-lowest .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	rm -rf $(VENV) .venv-lowest .venv-bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
 
 # uv installs the lock in seconds; where it cannot reach what pip can, pip does it.
 $(READY):

@@ -2,7 +2,7 @@
 
     python -m benchmarks.count            # what the core adds to a call and to a chunk, and the profile
 
-Counted is what runs above httpx: a function of the interpreter's that is entered (a generator each time it is
+Counted is what runs above the transport: a function of the interpreter's that is entered (a generator each time it is
 resumed) counts one, unless some httpx function is beneath it on the stack.  The request is answered by a transport
 in this process.
 """
@@ -18,10 +18,13 @@ from typing import Any
 
 import httpx
 
-from failover import Budget, Failover, Target
-from failover.types import Message
+import failover
+from failover import Budget, Failover, Target, Timeouts
+from failover.types import Message, Request
 
-BENEATH = os.path.dirname(httpx.__file__) + os.sep
+HERE = os.path.dirname(failover.__file__) + os.sep
+BENEATH = (os.path.dirname(httpx.__file__) + os.sep, HERE + "_connections.py", HERE + "_deadline.py")
+"""The transport: httpx, and what hands it a request."""
 PRICED = "gpt-4o-mini"
 NOWHERE = "http://bench.invalid/v1"
 CHUNKS = 200
@@ -74,11 +77,12 @@ def protected(base_url: str, **options: Any) -> Failover:
         Target(name, provider="openai", model=PRICED, base_url=base_url, api_key="sk-bench", rpm=10**9, tpm=10**12)
         for name in ("one", "two")
     ]
-    return Failover(targets, budget=Budget(10**6), **options)
+    patient = Timeouts(connect=60.0)  # a loop that opens 1,000 connections is slow to look at each
+    return Failover(targets, budget=Budget(10**6), timeouts=patient, **options)
 
 
 def counted(call: Callable[[], object]) -> Counter[str]:
-    """How often each function above httpx was entered while ``call`` ran."""
+    """How often each function above the transport was entered while ``call`` ran."""
     entered: Counter[str] = Counter()
     outermost: FrameType | None = None
 
@@ -111,12 +115,16 @@ def prompt(number: int) -> list[Message]:
     return [Message("system", "You are a helpful assistant."), Message("user", question)]
 
 
+def asked() -> Request:
+    return Request(tuple(prompt(0)))
+
+
 def of_a_call() -> Counter[str]:
     with httpx.Client(transport=Scripted()) as client, protected(NOWHERE, client=client) as guard:
         for number in range(3):
             guard.complete(prompt(number))
-        asked = prompt(3)
-        return counted(lambda: guard.complete(asked))
+        words = prompt(3)
+        return counted(lambda: guard.complete(words))
 
 
 def of_a_stream(chunks: int) -> Counter[str]:
@@ -125,15 +133,30 @@ def of_a_stream(chunks: int) -> Counter[str]:
         protected(NOWHERE, client=client) as guard,
     ):
         list(guard.stream(prompt(0)))
-        asked = prompt(1)
-        return counted(lambda: list(guard.stream(asked)))
+        words = prompt(1)
+        return counted(lambda: list(guard.stream(words)))
+
+
+def of_a_plain_call() -> Counter[str]:
+    """As the defaults are: breaker, response cache and retries; no budget, no limits."""
+    with httpx.Client(transport=Scripted()) as client:
+        target = Target("one", provider="openai", model=PRICED, base_url=NOWHERE, api_key="sk-bench")
+        guard = Failover([target], client=client)
+        for number in range(3):
+            guard.complete(prompt(number))
+        words = prompt(3)
+        return counted(lambda: guard.complete(words))
+
+
+def of_a_chunk() -> float:
+    return (of_a_stream(2 * CHUNKS).total() - of_a_stream(CHUNKS).total()) / CHUNKS
 
 
 def main() -> None:
-    call = of_a_call()
-    many, few = of_a_stream(2 * CHUNKS), of_a_stream(CHUNKS)
-    print(f"function calls above httpx: {call.total()} a call, {(many.total() - few.total()) / CHUNKS:.2f} a chunk")
-    for title, entered in (("a call", call), (f"a stream of {CHUNKS} chunks", few)):
+    plain, call, stream = of_a_plain_call(), of_a_call(), of_a_stream(CHUNKS)
+    print(f"function calls above the transport: {plain.total()} a call, {call.total()} with every protection on,")
+    print(f"{of_a_chunk():.2f} a chunk")
+    for title, entered in (("a call", plain), (f"a stream of {CHUNKS} chunks", stream)):
         print(f"\n{title}:")
         for name, times in entered.most_common():
             print(f"{times:6}  {name}")

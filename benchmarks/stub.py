@@ -3,8 +3,8 @@
     python -m benchmarks.stub             # prints its port, and serves until its input closes
 
 What a request gets is in its path: ``/v1`` an answer, or a stream of 200 chunks where the body asks for one (written
-in pieces of ten events); ``/slow/v1`` the same after half a second; ``/dead/v1`` a 503; ``/big/v1`` an answer of 2 MB.
-``GET /calls`` gives the number of requests by path.
+in pieces of ten events); ``/slow/v1`` an answer at the next ``GET /release``; ``/dead/v1`` a 503; ``/big/v1`` an answer
+of 2 MB.  ``GET /calls`` gives the number of requests by path.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from typing import ClassVar
 from benchmarks.count import ANSWER, events
 
 PIECE = 10
-SLOW = 0.5
 WORDS = b"A long answer. " * 140_000
 
 
@@ -47,6 +46,7 @@ class Stub(asyncio.Protocol):
     """One connection; requests come whole or in parts, one after the other."""
 
     calls: ClassVar[Counter[str]] = Counter()
+    held: ClassVar[list[asyncio.Transport]] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -69,9 +69,14 @@ class Stub(asyncio.Protocol):
         if path == "/calls":
             self._out.write(reply(json.dumps(self.calls).encode()))
             return
+        if path == "/release":
+            while self.held:
+                self.held.pop().write(WHOLE)
+            self._out.write(reply(b"{}"))
+            return
         self.calls[path.split("/")[1]] += 1
         if path.startswith("/slow"):
-            asyncio.get_running_loop().call_later(SLOW, self._out.write, WHOLE)
+            self.held.append(self._out)
         elif path.startswith("/dead"):
             self._out.write(DEAD)
         elif path.startswith("/big"):
