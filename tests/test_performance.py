@@ -14,4 +14,4 @@ def test_every_protection_together_takes_few_more() -> None:
 
 
 def test_a_chunk_of_a_stream_takes_at_most_eight() -> None:
-    assert count.of_a_chunk() <= 8.0
+    assert count.of_a_chunk() <= 8

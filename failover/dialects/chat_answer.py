@@ -21,6 +21,8 @@ from dataclasses import replace
 from hashlib import blake2b
 from typing import Any
 
+from pydantic_core import from_json
+
 from failover.dialects.base import Model
 from failover.dialects.body import SHAPES, UnreadableError, count, dumps, mapping, string
 from failover.dialects.judge import BROKEN_OFF, is_whole, judge, read
@@ -76,8 +78,6 @@ FAULTS: Mapping[str, Kind] = {
 
 ERROR_BODIES = (("object", "error"), ("status", "failure"))
 KEPT = (("system_fingerprint", "system_fingerprint"), ("service_tier", "service_tier"), ("provider", "upstream"))
-BESIDE = ("error", "x_groq", "usage", "finish_reason", "index", "logprobs", "service_tier", "provider")
-"""What makes an event more than a piece of text."""
 PROGRESS = ("tool_calls", "function_call", "refusal", "audio")
 
 
@@ -159,7 +159,10 @@ class ChatDecoder:
             self.done = self.done or not self._model.end_marker
             return self._reader.calls_due() if self.done else []
         try:
-            event = load(data)
+            try:
+                event = from_json(data)
+            except ValueError:
+                event = load(data)  # halves of surrogate pairs, or no JSON at all
             more = self._reader.more(event)
             return self._event(event) if more is None else [more]
         except SHAPES as error:
@@ -282,16 +285,22 @@ class Reader:
         try:
             (choice,) = event["choices"]
             (text,) = choice["delta"].values()
-            told = choice["delta"]["content"] is text and self._id and not self._half
             last = self._blocks[-1]
         except SHAPES:
             return None
-        if not told or not isinstance(last, _Open) or last.kind != "text" or type(text) is not str or not text:
+        if type(text) is not str or not text or "content" not in choice["delta"] or self._half or not self._id:
             return None
-        if any(map(event.get, BESIDE)) or any(map(choice.get, BESIDE)) or not (text.isascii() or not is_torn(text)):
+        if type(last) is not _Open or last.kind != "text" or not (text.isascii() or not is_torn(text)):
             return None
+        if event.get("usage") or event.get("error") or event.get("x_groq") or choice.get("finish_reason"):
+            return None
+        if choice.get("index") or choice.get("logprobs") or choice.get("error"):
+            return None
+        for key, name in KEPT:
+            if value := event.get(key):
+                self._kept[name] = value
         last.pieces.append(text)
-        return Chunk(text, index=len(self._blocks) - 1)
+        return Chunk(text, "", (), (), len(self._blocks) - 1)
 
     def choice(self, choice: Mapping[str, Any]) -> list[Chunk]:
         chunks: list[Chunk] = []
