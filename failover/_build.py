@@ -12,14 +12,11 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import httpx
 from pydantic import SecretStr
 
 from failover import prices
-from failover._connections import Connections
-from failover._http import HttpAttempter
 from failover._live import Live
 from failover.dialects.base import Dialect, Model, Provider
 from failover.dialects.choice import dialect_of
@@ -29,6 +26,11 @@ from failover.facts import Facts, facts_for
 from failover.settings import Budget, CircuitBreaker, Target, Timeouts
 from failover.store.base import Charge, Gates
 from failover.types import Request
+
+if TYPE_CHECKING:
+    import httpx
+
+    from failover._connections import Connections
 
 HEADERS = {"Content-Type": "application/json", "User-Agent": "failover"}
 
@@ -141,6 +143,8 @@ class Builder:
         def credential() -> Mapping[str, str]:
             return {header: form.format(key=key())} if key is not None else {}
 
+        from failover._http import HttpAttempter  # and with it httpx: not before there is a target to ask
+
         def speaker(request: Request) -> tuple[Model, Dialect]:
             model = replace(live.model, learned=live.learned) if live.learned else live.model
             return model, dialect_of(model, request, target.dialect, gateway)
@@ -251,6 +255,8 @@ def connections_maker(
     """Makes one pool per target, and remembers them so that they can be closed."""
 
     def make() -> Connections:
+        from failover._connections import Connections  # as above
+
         connections = Connections(client, async_client, http2)
         made.append(connections)
         return connections

@@ -13,15 +13,12 @@ import weakref
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Self, Unpack, cast
-
-import httpx
+from typing import TYPE_CHECKING, Any, Self, Unpack, cast
 
 from failover import _batch, _drive, _hedge, events
 from failover._audience import Audience
 from failover._build import Builder, budgets_of, charges_of, connections_maker, targets_of
 from failover._checked import without_userinfo
-from failover._connections import Connections
 from failover._flow import Call, Core
 from failover._ledger import Ledger
 from failover._live import Live
@@ -41,6 +38,11 @@ from failover.store.choice import open_store
 from failover.store.memory import MemoryStore
 from failover.store.shelter import Shelter
 from failover.types import NANO, CallOptions, Chunk, Request, Response, Result
+
+if TYPE_CHECKING:
+    import httpx
+
+    from failover._connections import Connections
 
 
 @dataclass(frozen=True, slots=True)
