@@ -13,7 +13,7 @@ COMPILE  = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upg
 TESTS   ?= -n 2 tests
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint types layers demo docs build lock prices format test-lowest test-wheel clean
+.PHONY: help test lint types layers demo docs build lock notebooks pictures prices format test-lowest test-wheel clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -41,6 +41,12 @@ demo: $(READY) ## see calls survive, on this machine, without any key
 lock: $(READY) ## resolve the newest and the lowest versions anew
 	$(COMPILE) --output-file $(LOCK)
 	$(COMPILE) --resolution lowest-direct --output-file $(LOWEST)
+
+notebooks: $(READY) ## run every notebook anew and keep what it shows
+	$(BIN)/python scripts/notebooks.py
+
+pictures: $(READY) ## draw the pictures of the README anew
+	$(BIN)/python scripts/pictures.py
 
 prices: $(READY) ## fetch the newest price table
 	$(BIN)/uv pip install --quiet --upgrade --python $(BIN)/python --group prices

@@ -27,7 +27,7 @@ def amount(value: float | None, unit: str) -> str:
     if value is None:
         return NOTHING
     if unit == "s" and value < 1.0:
-        return f"{value * 1000:.0f} ms"
+        return f"{value * 1000:.{0 if value >= 0.01 else 1}f} ms"
     if unit == "s" and value >= 120.0:
         return duration(value)
     return f"{value:.2f} {unit}" if value < 10 else f"{value:.1f} {unit}"

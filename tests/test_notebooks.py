@@ -21,12 +21,16 @@ def outputs(book: Any) -> list[str]:
 
 
 def _said(output: Any) -> str:
+    """What an output says; of a picture's text the headline, for the rest depends on the machine's speed."""
     assert output.output_type != "error", output
-    return str(output.get("text") or output.get("data", {}).get("text/plain", ""))
+    data = output.get("data", {})
+    text = str(output.get("text") or data.get("text/plain", ""))
+    return f"picture: {text.splitlines()[0]}" if "text/html" in data else text
 
 
-def test_there_is_a_notebook() -> None:
-    assert NOTEBOOKS
+def test_the_notebooks_tell_six_stories_each_with_a_picture() -> None:
+    assert [path.name[:2] for path in NOTEBOOKS] == ["01", "02", "03", "04", "05", "06"]
+    assert all("<svg" in path.read_text() for path in NOTEBOOKS)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -6,7 +6,9 @@ documentation by ``data-theme``; where none of them speaks, the system's prefere
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from html import escape
 
 SHADES: Mapping[str, tuple[str, str]] = {
     "ok": ("#2a9461", "#46c08a"),
@@ -77,7 +79,7 @@ RULES = """
  background:rgba(128,128,128,.18)}
 .failover-show .fo-fill{display:block;height:7px;border-radius:3px}
 .failover-show .fo-meter{height:8px;border-radius:4px;background:rgba(128,128,128,.22);overflow:hidden;
- display:flex;max-width:420px;margin:4px 0 2px}
+ display:flex;max-width:420px;margin:4px 0 12px}
 .failover-show .fo-said{white-space:pre-wrap;overflow-wrap:anywhere;border-left:3px solid rgba(128,128,128,.35);
  padding:2px 0 2px 12px;margin:4px 0 8px;max-height:22em;overflow-y:auto}
 """
@@ -94,6 +96,22 @@ def _sheet() -> str:
 
 
 SHEET = _sheet()
+
+
+def poster(picture: str, headline: str) -> str:
+    """A picture that stands alone, as a file: it brings its own ground, so that it can be read on any."""
+    width, height = map(float, re.findall(r'viewBox="0 0 (\S+) (\S+?)"', picture)[0])
+    frame = f'viewBox="-20 -50 {width + 40:g} {height + 70:g}"'
+    ground = f'<rect x="-19" y="-49" width="{width + 38:g}" height="{height + 68:g}" rx="10" class="g"/>'
+    title = f'<text y="-20" font-size="15" font-weight="600">{escape(headline)}</text>'
+    style = (
+        f"svg{{color:#1f2328;{_variables(0)}}}text{{font-family:{FONT};fill:currentColor}}"
+        ".g{fill:#ffffff;stroke:#d1d9e0}"
+        f"@media (prefers-color-scheme:dark){{svg{{color:#e6edf3;{_variables(1)}}}.g{{fill:#0d1117;stroke:#3d444d}}}}"
+    )
+    head, _, body = picture.partition("</title>")
+    framed = re.sub(r'viewBox="[^"]*"', frame, head, count=1)
+    return f"{framed}</title><style>{style}</style>{ground}{title}{body}\n"
 
 
 def fragment(*parts: str) -> str:

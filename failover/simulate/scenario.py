@@ -8,12 +8,12 @@ policy does not change the weather.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from math import pi, sin
 from pathlib import Path
 from random import Random
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from annotated_types import MinLen
 from pydantic import Field
@@ -177,6 +177,12 @@ class Incident:
             start += 2 * step
 
 
+if TYPE_CHECKING:
+    Incidents = Sequence[Incident]  # what may be written; it is kept as a tuple
+else:
+    Incidents = tuple[Incident, ...]
+
+
 @settings
 class Scenario:
     """Traffic, targets' ways and incidents.
@@ -187,7 +193,7 @@ class Scenario:
     """
 
     traffic: Traffic = Traffic()
-    incidents: tuple[Incident, ...] = ()
+    incidents: Incidents = ()
     profiles: Mapping[str, Profile] = Field(default_factory=dict)
     seed: int = 0
     starts: datetime = datetime(2026, 11, 2, tzinfo=UTC)

@@ -80,6 +80,10 @@ assert_type(guard.budget, BudgetStatus | None)
 assert_type(guard.status(), tuple[TargetStatus, ...])
 assert_type(Failover.from_toml("failover.toml", budget=5), Failover)
 assert_type(guard.history(), History)
+assert_type(guard.map(["hi"], concurrency=2, progress=True, max_tokens=5), list[Result])
+with guard.live() as view:
+    view.update()
+guard.map(["hi"], concurency=2)  # type: ignore[call-arg]
 assert_type(guard.history().lanes, Mapping[str, tuple[Span, ...]])
 assert_type(guard.subscribe(print), Callable[[], None])
 guard.complete("hi", temprature=0.5)  # type: ignore[call-arg]
@@ -89,6 +93,7 @@ guard.complete(5)  # type: ignore[arg-type]
 async def doors() -> None:
     assert_type(await guard.acomplete("hi", max_tokens=5), Response)
     assert_type(await guard.atry_complete("hi"), Result)
+    assert_type(await guard.amap(["hi", "you"], temperature=0.5), list[Result])
     async with Failover(["openai:gpt-6-luna"]) as inside:
         assert_type(inside, Failover)
 
