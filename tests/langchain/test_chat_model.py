@@ -7,7 +7,9 @@ import copy
 import pickle
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from decimal import Decimal
 from inspect import signature
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,6 +34,7 @@ from failover import (
     BudgetExceeded,
     ConfigurationError,
     Failover,
+    Price,
     StreamInterrupted,
 )
 from failover.types import CallOptions, Chunk, Failure, JsonFormat, Kind, Text, Thinking, ToolCall
@@ -304,6 +307,20 @@ def test_a_cached_answer_streams_and_has_an_id_of_its_own() -> None:
     assert first.id != again.id
 
 
+@every_door
+def test_models_over_one_store_share_their_budget(door: Callable[..., Any], tmp_path: Path) -> None:
+    address = f"sqlite:///{tmp_path}/gates.db"
+    priced = target("only", says("hello"), price=Price(input=1, output=1))
+    for _ in range(2):
+        with chat(priced, store=address, budget=1) as model:
+            assert door(model, "hi").text == "hello"
+    with chat(priced, store=address, budget=1) as third:
+        assert third.core.budget is not None
+        assert (third.core.budget.spent, third.core.budget.reserved) == (Decimal("0.000024"), 0)
+    with chat(priced, store=address, budget=0.000025, max_retries=0) as last, pytest.raises(BudgetExceeded):
+        door(last, "hi", max_tokens=1000)
+
+
 # ----------------------------------------------------------------- building
 
 
@@ -534,6 +551,14 @@ def test_the_profile_promises_what_every_target_can_do() -> None:
     assert profile is not None
     assert (profile["image_inputs"], profile["pdf_inputs"], profile["tool_calling"]) == (True, False, False)
     assert (profile["max_input_tokens"], profile["max_output_tokens"]) == (500, 50)
+
+
+def test_the_profile_promises_structure_only_where_a_schema_is_taken_as_it_is() -> None:
+    able = ChatFailover(["openai:gpt-6-luna"], api_key="k")
+    words = ChatFailover(["openai:gpt-6-luna", "deepseek:deepseek-flash"], api_key={"openai": "k", "deepseek": "k"})
+    assert able.profile is not None
+    assert words.profile is not None
+    assert (able.profile["structured_output"], words.profile["structured_output"]) == (True, False)
 
 
 def test_tokens_are_estimated_without_any_vocabulary() -> None:

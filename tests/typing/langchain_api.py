@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from typing import assert_type
+from typing import Any, assert_type
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk
+from pydantic import BaseModel
 
 from failover import Budget, Failover, Target
 from langchain_failover import ChatFailover, as_target, register
+
+
+class Ticket(BaseModel):
+    city: str
 
 
 def uses(guard: Failover, other: BaseChatModel) -> None:
@@ -21,5 +26,10 @@ def uses(guard: Failover, other: BaseChatModel) -> None:
     assert_type(model.stream("hi"), Iterator[AIMessageChunk])
     assert_type(model.astream("hi"), AsyncIterator[AIMessageChunk])
     assert_type(model.bind_tools([], tool_choice="any").invoke("hi"), AIMessage)
+    structured = model.with_structured_output(Ticket, method="json_schema", include_raw=True, strict=True)
+    assert_type(structured.invoke("hi"), dict[str, Any] | BaseModel)
+    assert_type(model.model_copy(update={"temperature": 0.5}), ChatFailover)
+    with model as same:
+        assert_type(same, ChatFailover)
     assert_type(as_target(other, rpm=5), Target)
     register()
