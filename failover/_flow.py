@@ -19,6 +19,7 @@ is ready, waits for the earliest when nobody is, and ends when nobody ever will 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
+from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import count
@@ -39,11 +40,14 @@ from failover.dialects.params import adapt
 from failover.dialects.replay import estranged
 from failover.errors import (
     AllTargetsFailed,
+    BadRequest,
     BudgetExceeded,
     CircuitOpen,
+    ContentFiltered,
     ContextOverflow,
     FailoverError,
     Incapable,
+    ProviderError,
     RateLimited,
     Rejected,
     StoreUnavailable,
@@ -202,6 +206,7 @@ class Call:
         self.claimed = False  # the making of this answer, of all processes
         self.excluded: frozenset[int] = frozenset()
         self.hedges = 0
+        self.late_after = inf
         self.again: Candidate | None = None
         self.larger_than: int | None = None
         self.interrupted: StreamInterrupted | None = None
@@ -245,14 +250,18 @@ class Call:
         try:
             if flight.leader is not self.ticket:
                 yield from self._follow(flight)
-                if flight.response is not None:
-                    return self._shared(flight.response)
+                if flight.outcome is not None:
+                    return self._shared(flight.outcome)
                 if hit := (yield from self._stored()):  # by a hedge that overtook the leader
                     return hit
             response = (yield from self._elsewhere()) or (yield from self._serve())
             if flight.leader is self.ticket:
                 flights.land(flight, response)
             return response
+        except ABOUT_THE_REQUEST as error:
+            if flight.leader is self.ticket:
+                flights.land(flight, error)
+            raise
         finally:
             flights.leave(flight, self.ticket)
             if self.claimed and (released := self._release()) is not None:
@@ -293,7 +302,7 @@ class Call:
             if flight.streamed:
                 until = min(until, self._now() + patience)
             left = until - self._now()
-            if flight.response is not None or flight.leader is self.ticket or left <= 0:
+            if flight.outcome is not None or flight.leader is self.ticket or left <= 0:
                 return
             yield Wait(self.ticket, left)
 
@@ -475,10 +484,18 @@ class Call:
             return outcome
         finally:
             live.load.in_flight -= 1
+            outcome = outcome or self._overtaken(lease, first)
             given_back = self._settle(live, lease, weight, outcome, first)
             transition = (yield given_back) if isinstance(given_back, Io) else given_back
             if transition is not None:
                 self._turned(live, transition)
+
+    def _overtaken(self, lease: Lease, first: float | None) -> Failure | None:
+        """What a given-up attempt is: its target's failure, if it was silent for too long (``late_after``)."""
+        silent = self._now() - lease.admitted.mono
+        if first is not None or silent <= self.late_after:
+            return None
+        return Failure(Kind.TIMEOUT, f"no content after {silent:.3g} s, when another target had answered")
 
     def _judged(self, event: Event) -> Outcome:
         """A filtered answer is a typed failure; everything else stands."""
@@ -699,8 +716,11 @@ class Call:
             self._tell(events.CacheHit, target=live.name)
         return self._free(hit.answer, live.name, live.model.provider.name, live.author)
 
-    def _shared(self, response: Response) -> Response:
-        """A landed answer, with the marks it was given."""
+    def _shared(self, outcome: Response | ProviderError) -> Response:
+        """A landed answer, with the marks it was given; a landed error is raised anew for each."""
+        if isinstance(outcome, ProviderError):
+            raise copy(outcome)
+        response = outcome
         free = self._free(response.answer, response.target, response.provider, response.author)
         return replace(free, capped=response.capped, resumed=response.resumed)
 
@@ -844,5 +864,7 @@ CACHED = frozenset(("stop", "tool_calls", "length"))
 NO_FAILURE = Failure(Kind.UNKNOWN)
 CLAIM_PAUSE = 0.15
 """Seconds, half more or less by chance, after which one looks again whether another process has the answer."""
+ABOUT_THE_REQUEST = (BadRequest, ContentFiltered, ContextOverflow)
+"""What a leader need not find out for every follower again."""
 GRACE = 30.0
 """Seconds a lease outlives the call's deadline: time to settle before its money counts as spent."""

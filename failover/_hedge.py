@@ -1,14 +1,17 @@
 """Hedging: a second call when the first is late, and whoever answers first wins.
 
 The backup is a call of its own to the targets that the first has not asked, with its own lease and money; the loser
-is cancelled, closed and settled.  Backups come out of the retry budget, so a slow day is not doubled (Dean and
-Barroso, "The Tail at Scale", CACM 2013).  Only event loops can do this: a blocked thread cannot start a second call.
+is cancelled, closed and settled.  A loser that was still silent, for longer than most answers take, has failed: so a
+target that hangs opens its circuit, and stops costing a backup for every call.
+
+Backups come out of the retry budget, so a slow day is not doubled (Dean and Barroso, "The Tail at Scale", CACM 2013).
+Only event loops can do this: a blocked thread cannot start a second call.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Coroutine, Iterable
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -36,6 +39,7 @@ async def complete(primary: Call, hedge: Hedge) -> Response:
 
     try:
         winner = await _race(next(iter(calls)), second, primary, hedge)
+        _overtake((call for task, call in calls.items() if task is not winner), hedge)
         await _give_up(task for task in calls if task is not winner)
         return _with_losers(winner.result(), calls[winner], calls.values())
     finally:
@@ -58,7 +62,9 @@ async def stream(primary: Call, hedge: Hedge) -> AsyncGenerator[Chunk, None]:
 
     try:
         winner = await _race(start(primary), second, primary, hedge)
-        await _close(task_and_stream for task_and_stream in streams.items() if task_and_stream[0] is not winner)
+        losers = [task_and_stream for task_and_stream in streams.items() if task_and_stream[0] is not winner]
+        _overtake((call for _, (call, _) in losers), hedge)
+        await _close(losers)
         call, chunks = streams[winner]
         calls = [each for each, _ in streams.values()]
         yield _finished(winner.result(), call, calls)
@@ -117,6 +123,12 @@ def _with_losers(response: Response, winner: Call, calls: Any) -> Response:
         return response
     trail = (*(step for call in losers for step in call.trail), *response.trail)
     return replace(response, cost_nano=response.cost_nano + sum(call.spent for call in losers), trail=trail)
+
+
+def _overtake(losers: Iterable[Call], hedge: Hedge) -> None:
+    """They lose against an answer: from which silence on that is their targets' failure."""
+    for call in losers:
+        call.late_after = call.core.pace.usual(hedge.quantile)
 
 
 def _task(work: Coroutine[Any, Any, T]) -> Task[T]:

@@ -62,10 +62,12 @@ class Pace:
     def late_after(self, hedge: Hedge) -> float:
         if hedge.after is not None:
             return hedge.after
+        return hedge.initial if len(self._recent) < self.ENOUGH else self.usual(hedge.quantile)
+
+    def usual(self, share: float) -> float:
+        """Seconds within which this share of recent answers began; without any, for ever."""
         known = sorted(self._recent)
-        if len(known) < self.ENOUGH:
-            return hedge.initial
-        return known[min(len(known) - 1, int(len(known) * hedge.quantile))]
+        return known[min(len(known) - 1, int(len(known) * share))] if known else math.inf
 
 
 @dataclass(slots=True)

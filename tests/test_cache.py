@@ -155,7 +155,7 @@ def test_the_first_leads_and_the_others_get_its_answer() -> None:
     assert all(flights.join(("k",), ticket, False) is flight for ticket in tickets[1:])
     flights.land(flight, response("x"))
     assert all(ticket.woken for ticket in tickets[1:])
-    assert flight.response is not None
+    assert flight.outcome is not None
     assert flights.join(("k",), Ticket(9), False) is not flight
 
 

@@ -16,6 +16,7 @@ import pytest
 
 from failover import (
     AllTargetsFailed,
+    BadRequest,
     Budget,
     BudgetExceeded,
     CircuitBreaker,
@@ -171,6 +172,18 @@ async def test_identical_calls_in_flight_make_one_upstream_call(here: Here, open
     assert len({each.answer.id for each in got}) == 300
 
 
+async def test_what_is_wrong_with_a_request_is_found_out_once_for_all_who_make_it(
+    here: Here, openai: ScriptedProvider
+) -> None:
+    openai.set(Status(400, message="messages must not be empty"))
+    async with Failover([here(), here("groq")], strategy="priority") as guard:
+        got = await asyncio.gather(*(guard.acomplete("the same") for _ in range(50)), return_exceptions=True)
+        assert len(guard._core.flights) == 0
+    assert all(isinstance(each, BadRequest) for each in got)
+    assert len({id(each) for each in got}) == 50
+    assert openai.calls == 1
+
+
 def test_identical_calls_of_threads_and_streams_are_one_too(here: Here, openai: ScriptedProvider) -> None:
     openai.set(Slow(0.2, answer=Reply("once")))
     with Failover([here()]) as guard:
@@ -265,9 +278,47 @@ async def test_a_hanging_first_target_is_overtaken_by_a_hedge(here: Here, openai
         assert guard.budget is not None
         assert guard.budget.reserved == 0
     assert response.target == "groq:openai/gpt-oss-120b"
-    assert [step.reason for step in response.trail] == ["abandoned", "ok"]
+    assert [step.reason for step in response.trail] == ["timeout", "ok"]
     assert "".join(chunk.text for chunk in chunks) == "Another answer."
     assert openai.calls == 2
+
+
+async def test_a_target_that_hangs_opens_its_circuit_though_every_call_is_hedged(
+    here: Here, openai: ScriptedProvider
+) -> None:
+    openai.set(Hang())
+    rules = CircuitBreaker(failure_threshold=3)
+    targets = [here(breaker=rules), here("groq")]
+    async with Failover(targets, strategy="priority", hedge=Hedge(after=0.05), response_cache=False) as guard:
+        answers = [await guard.acomplete(f"question {number}") for number in range(40)]
+        assert guard.status()[0].state == "open"
+    assert {answer.target for answer in answers} == {"groq:openai/gpt-oss-120b"}
+    assert openai.calls == 3
+    assert openai.wait_until(lambda provider: provider.in_flight == 0)
+
+
+async def test_a_target_that_is_overtaken_after_a_usual_time_has_not_failed(
+    here: Here, openai: ScriptedProvider
+) -> None:
+    openai.set(Hang())
+    targets = [here(breaker=CircuitBreaker(failure_threshold=1)), here("groq")]
+    async with Failover(targets, strategy="priority", hedge=Hedge(after=0.05), response_cache=False) as guard:
+        for _ in range(200):
+            guard._core.pace.observe(30.0)
+        assert [step.reason for step in (await guard.acomplete("hi")).trail] == ["abandoned", "ok"]
+        assert guard.status()[0].state == "closed"
+
+
+async def test_a_call_that_its_caller_cancels_is_nobodys_failure_however_late(
+    here: Here, openai: ScriptedProvider
+) -> None:
+    openai.set(Hang())
+    target = here(breaker=CircuitBreaker(failure_threshold=1))
+    async with Failover([target, here("groq")], strategy="priority", hedge=Hedge(after=60)) as guard:
+        guard._core.pace.observe(0.001)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(guard.acomplete("hi"), 0.1)
+        assert guard.status()[0].state == "closed"
 
 
 async def test_a_hedge_that_fails_does_not_harm_the_first_call(here: Here, groq: ScriptedProvider) -> None:

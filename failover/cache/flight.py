@@ -1,6 +1,7 @@
 """One upstream call for identical calls in flight.
 
-The first caller of a key leads; the others follow and are woken when it lands.  A leader that fails or is
+The first caller of a key leads; the others follow and are woken when it lands: with an answer, or with an error that
+is about the request itself and so holds for all of them.  A leader that fails or is
 cancelled hands the lead to the follower that has waited longest, so nobody is harmed by another's end.  Nothing
 here blocks or waits: followers hold a ``Ticket`` whose ``notify`` the driver listens to.
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 from collections import deque
 from threading import RLock
 
+from failover.errors import ProviderError
 from failover.store.base import Ticket
 from failover.types import Response
 
@@ -20,19 +22,19 @@ Key = tuple[object, ...]
 
 
 class Flight:
-    """One call in the air.  ``response`` is set when it has landed; ``leader`` is who flies it now.
+    """One call in the air.  ``outcome`` is set when it has landed; ``leader`` is who flies it now.
 
     ``streamed``: whoever leads, now or one day, may be a stream, which can pause while its consumer does.
     """
 
-    __slots__ = ("followers", "key", "leader", "response", "streamed")
+    __slots__ = ("followers", "key", "leader", "outcome", "streamed")
 
     def __init__(self, key: Key, leader: Ticket, streamed: bool) -> None:
         self.key = key
         self.leader = leader
         self.streamed = streamed
         self.followers: dict[int, Ticket] = {}
-        self.response: Response | None = None
+        self.outcome: Response | ProviderError | None = None
 
 
 class Flights:
@@ -68,11 +70,11 @@ class Flights:
             flight.streamed = flight.streamed or streamed
         return flight
 
-    def land(self, flight: Flight, response: Response) -> None:
-        """The leader has an answer: everyone gets it."""
+    def land(self, flight: Flight, outcome: Response | ProviderError) -> None:
+        """The leader knows how it ends: for everyone."""
         with self._lock:
             self._flights.pop(flight.key, None)
-            flight.response = response
+            flight.outcome = outcome
             waiting, flight.followers = flight.followers, {}
         for ticket in waiting.values():
             _reached(ticket)
@@ -100,7 +102,7 @@ class Flights:
     def _left(self, flight: Flight, ticket: Ticket) -> tuple[Ticket, ...]:
         """Whom to tell: the new leader, and those who waited for one that could not pause if that one may."""
         flight.followers.pop(ticket.number, None)
-        if flight.leader is not ticket or flight.response is not None:
+        if flight.leader is not ticket or flight.outcome is not None:
             return ()
         if not flight.followers:
             self._flights.pop(flight.key, None)
