@@ -157,6 +157,7 @@ class Candidate:
     retries: int = 0
     adapted: set[Kind] = field(default_factory=set)  # to what it has been
     credential: str = ""  # that was last used
+    opened: bool = False  # its circuit, by its last failure
     capped: bool = False  # with an output cap that the caller did not set
     request: Request | None = None
     error: FailoverError | None = None
@@ -487,6 +488,7 @@ class Call:
             outcome = outcome or self._overtaken(lease, first)
             given_back = self._settle(live, lease, weight, outcome, first)
             transition = (yield given_back) if isinstance(given_back, Io) else given_back
+            candidate.opened = transition is not None and transition.new == "open"
             if transition is not None:
                 self._turned(live, transition)
 
@@ -542,7 +544,9 @@ class Call:
         if rejection.reason is Reason.DISABLED:
             self._off(candidate.live, rejection.detail, "disabled")
         after = None if rejection.retry_at is None else max(0.0, rejection.retry_at - self._now())
-        error = REJECTED[rejection.reason](rejection.detail, candidate.live.name, after)
+        error: FailoverError = REJECTED[rejection.reason](rejection.detail, candidate.live.name, after)
+        if rejection.reason is Reason.CIRCUIT_OPEN and candidate.error is not None:
+            error = candidate.error  # what it failed with says more than that it has failed
         if rejection.line is None:
             candidate.leave(error)
         else:
@@ -584,7 +588,12 @@ class Call:
             self._tell(events.TargetDisabled, target=live.name, detail=detail, reason=reason)
 
     def _rest_or_leave(self, candidate: Candidate, failure: Failure, error: FailoverError) -> Steps[None]:
-        if may_retry(failure) and (yield from self._has_retries(candidate, failure)):
+        if not self._has_retries(candidate, failure):
+            candidate.leave(error)
+        elif candidate.opened:  # nobody sleeps towards an open circuit; its gate says at once until when it is
+            candidate.retries += 1
+            candidate.rest(error, self._now())
+        elif (yield from self._retry_allowed()):
             candidate.retries += 1
             delay = backoff(self.core.retry, candidate.retries, failure.retry_after, self.core.random)
             candidate.rest(error, self._now() + delay)
@@ -592,11 +601,15 @@ class Call:
         else:
             candidate.leave(error)
 
-    def _has_retries(self, candidate: Candidate, failure: Failure) -> Steps[bool]:
+    def _has_retries(self, candidate: Candidate, failure: Failure) -> bool:
         retry = self.core.retry
         allowed = retry.attempts if self.request.max_retries is None else self.request.max_retries
         if candidate.retries >= allowed or (failure.retry_after or 0.0) > retry.max_retry_after:
             return False
+        return may_retry(failure)
+
+    def _retry_allowed(self) -> Steps[bool]:
+        """Takes one out of the retry budget."""
         allows = self.core.store.allow_retry(self.core.now())
         return (yield from self._fetched(allows)) if isinstance(allows, Io) else allows
 

@@ -260,9 +260,13 @@ class Ledger:
             live.load.observe(first if first is not None else latency, now.mono)
         elif outcome is not None:
             tally.failures += 1
-            tally.last_error = f"{outcome.kind}: {outcome.message}" if outcome.message else str(outcome.kind)
+            tally.last_error = _sentence(outcome)
             if VERDICTS[outcome.kind].blame:
                 live.load.observe(now.mono - lease.admitted.mono, now.mono)
+
+
+def _sentence(failure: Failure) -> str:
+    return f"{failure.kind}: {failure.message}" if failure.message else str(failure.kind)
 
 
 def _settlement(lease: Lease, outcome: Outcome, first: float | None, cost: int, now: Now) -> Settlement:
@@ -284,7 +288,7 @@ def _settlement(lease: Lease, outcome: Outcome, first: float | None, cost: int, 
         slow_down=outcome.kind is Kind.SLOW_DOWN,
         disable=verdict.disable,
         until=_until(outcome, verdict, now),
-        detail=f"{outcome.kind}: {outcome.message}",
+        detail=_sentence(outcome),
         hint=outcome.hint if outcome.retry_after is None else None,  # resets say when all is whole, not when some is
     )
 

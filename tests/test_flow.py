@@ -26,6 +26,7 @@ from failover import (
     Usage,
     events,
 )
+from failover.store.base import Now
 from failover.types import JsonFormat, Message
 from tests.kit.virtual import World, bad, ok
 
@@ -133,6 +134,29 @@ def test_an_open_circuit_is_not_asked_and_not_waited_for() -> None:
     assert world.calls() == {"a": 3}
     assert world.time == 0.0
     assert world.guard.status()[0].state == "open"
+
+
+def test_nobody_sleeps_towards_a_circuit_that_the_failure_just_opened() -> None:
+    world = World({"breaker": CircuitBreaker(failure_threshold=1)}, a=bad(Kind.SERVER_ERROR, message="boom"))
+    with pytest.raises(AllTargetsFailed, match="server_error: boom") as caught:
+        world.send()
+    assert world.slept == []
+    assert world.calls() == {"a": 1}
+    assert caught.value.retry_at == 30.0
+
+
+def test_a_circuit_that_opens_for_moments_only_is_not_tried_more_often_than_retries_are_allowed() -> None:
+    rules = CircuitBreaker(failure_threshold=1, recovery_timeout=1e-6, max_recovery_timeout=1e-6)
+    world = World({"breaker": rules}, a=DOWN)
+
+    def ticking() -> Now:
+        world.time += 0.001
+        return world.now()
+
+    world.guard._core.now = ticking
+    with pytest.raises(AllTargetsFailed):
+        world.send()
+    assert world.calls() == {"a": 3}
 
 
 def test_a_circuit_closes_again_after_a_probe() -> None:
