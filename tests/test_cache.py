@@ -230,7 +230,7 @@ def test_an_heir_that_is_collected_while_it_inherits_leaves_the_lead_to_the_next
     assert tickets[2].woken
 
 
-def test_an_heir_whose_event_loop_is_gone_leaves_the_lead_to_the_next() -> None:
+def test_an_heir_who_is_not_there_any_more_leaves_the_lead_to_the_next() -> None:
     flights, tickets = Flights(), [Ticket(number) for number in range(3)]
     flight = flights.join(("k",), tickets[0], False)
     for ticket in tickets[1:]:
@@ -242,7 +242,7 @@ def test_an_heir_whose_event_loop_is_gone_leaves_the_lead_to_the_next() -> None:
     assert flight.leader is tickets[2]
 
 
-def test_a_follower_whose_event_loop_is_gone_does_not_keep_the_answer_from_the_others() -> None:
+def test_a_follower_who_is_not_there_any_more_does_not_keep_the_answer_from_the_others() -> None:
     flights, tickets = Flights(), [Ticket(number) for number in range(3)]
     flight = flights.join(("k",), tickets[0], False)
     for ticket in tickets[1:]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FunctionType, ModuleType
 
+from failover.cache import flight
 from failover.rules import breaker, budget, limiter, retry
 from failover.store import lines, memory, state
 
@@ -55,7 +56,7 @@ MUTANTS = [
     Mutant("the cause outlives the open time", breaker, '"" if state.phase == CLOSED else state.cause', "state.cause"),
     # ------------------------------------------------------------- limiter
     Mutant("the window is too short", limiter, "entry.time + window > now:", "entry.time + window > now + 0.5:"),
-    Mutant("counts what was answered twice", limiter, "state.held_requests -= 1", "state.held_requests -= 0"),
+    Mutant("counts what was answered twice", limiter, "= True\n        state.held_requests -= 1", "= True"),
     Mutant("merges without end", limiter, "now // grain == log[-1].time // grain", "True"),
     Mutant("merged entries age too early", limiter, "last.time = now", "pass"),
     Mutant("a full window is too large", limiter, "and need > limit:", "and need >= limit:"),
@@ -83,8 +84,8 @@ MUTANTS = [
     Mutant(
         "estimates are never settled", limiter, "hold.input if input_tokens is None else input_tokens", "hold.input"
     ),
-    Mutant("output is held for ever", limiter, "state.held_output -= hold.output", "pass"),
-    Mutant("places are never freed", limiter, "state.flying -= 1", "pass"),
+    Mutant("output is held for ever", limiter, "state.held_output -= hold.output\n    _log", "_log"),
+    Mutant("places are never freed", limiter, "state.flying -= 1\n    state.held_requests -= requests", "pass"),
     Mutant("output does not count", limiter, "last.output += made", "pass"),
     Mutant(
         "slots a window too early",
@@ -119,7 +120,9 @@ MUTANTS = [
         "        share.page = state.books[share.book].key\n",
     ),
     Mutant("settled twice", state, "held = state.leases.pop(lease.id, None)", "held = state.leases.get(lease.id)"),
-    Mutant("abandoned twice", state, "held = state.leases.pop(lease, None)", "held = state.leases.get(lease)"),
+    Mutant(
+        "abandoned twice", state, ":\n    held = state.leases.pop(lease, None)", ":\n    held = state.leases.get(lease)"
+    ),
     Mutant("corrected twice", state, "held = state.lapsed.pop(lease.id, None)", "held = state.lapsed.get(lease.id)"),
     Mutant("expires a moment late", state, "if held.expires <= now.mono]", "if held.expires < now.mono]"),
     Mutant("leases live for ever", state, "or expires < state.next_expiry:", "or False:"),
@@ -128,7 +131,9 @@ MUTANTS = [
     Mutant("the shorter finding holds", state, "old.until < new.until):", "old.until > new.until):"),
     Mutant("the wall clock runs back", state, "max(state.wall, now.wall)", "now.wall"),
     Mutant("probes are decided at the end", state, "if not lease.probe:", "if True:"),
-    Mutant("a lost probe keeps its place", state, "breaker.release(desk.breaker, lease)", "pass"),
+    Mutant(
+        "a lost probe keeps its place", state, "breaker.release(desk.breaker, lease)\n        limiter.s", "limiter.s"
+    ),
     Mutant("blame is ignored", state, "else False if result.blamed else None", "else None"),
     Mutant("failures without blame count", state, "else False if result.blamed else None", "else False"),
     Mutant(
@@ -178,6 +183,22 @@ MUTANTS = [
     ),
     Mutant("what was put off is forgotten", memory, "while self._put_off:", "while False:"),
     Mutant("expiry calls nobody", memory, "self._lines.touch(steps.lines_of(held), now.mono)", "pass"),
+    # -------------------------------------------------------------- flight
+    Mutant("left from inside at once", flight, "if self._busy or not self._leaving:", "if not self._leaving:"),
+    Mutant("the lead goes to someone gone", flight, "if not _reached(each):", "if False and each:"),
+    Mutant("one who is gone keeps all waiting", flight, "except RuntimeError:", "except ZeroDivisionError:"),
+    Mutant("nobody learns that a stream leads", flight, " if flight.streamed else ()", " if False else ()"),
+    Mutant("a stream that follows is not noticed", flight, "flight.streamed or streamed", "flight.streamed"),
+    Mutant("nobody inherits", flight, "flight.leader = flight.followers.pop(", "flight.followers.pop("),
+    Mutant("the youngest inherits", flight, "next(iter(flight.followers))", "next(reversed(flight.followers))"),
+    Mutant(
+        "landed calls are joined",
+        flight,
+        "self._flights.pop(flight.key, None)\n            flight.outcome",
+        "flight.outcome",
+    ),
+    Mutant("followers are not told", flight, "for ticket in waiting.values():", "for ticket in ():"),
+    Mutant("empty calls stay in the air", flight, "self._flights.pop(flight.key, None)\n            return", "return"),
     # --------------------------------------------------------------- retry
     Mutant("one retry too many", retry, "if retries + 1 > rules.floor", "if retries > rules.floor"),
     Mutant("retries cost nothing", retry, "current.retries += 1", "pass"),

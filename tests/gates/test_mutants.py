@@ -8,9 +8,11 @@ from types import ModuleType
 
 import pytest
 
+from failover.cache import flight
 from failover.rules import breaker, budget, limiter, retry
 from failover.store import lines, memory, state
 from failover.store.memory import MemoryStore
+from tests import test_cache
 from tests.gates import test_breaker, test_budget, test_limiter, test_lines, test_memory_store, test_retry
 from tests.gates.conformance import SCRIPTS, trace
 from tests.gates.mutants import MUTANTS, Mutant, planted
@@ -25,6 +27,7 @@ FIRST = {
     lines: test_lines,
     memory: test_memory_store,
     state: test_memory_store,
+    flight: test_cache,
 }
 HEAVY = (
     "thread",
@@ -35,6 +38,7 @@ HEAVY = (
     "the_log_is_bounded",
     "remembered_within_bounds",
     "ends_after_it_began",
+    "never_holds_more",
 )
 
 
@@ -89,5 +93,5 @@ def test_without_a_fault_nothing_is_noticed() -> None:
 def test_there_are_faults_in_every_gate() -> None:
     counts = {module: sum(mutant.module is module for mutant in MUTANTS) for module in FIRST}
     assert all(count >= 5 for count in counts.values()), counts
-    assert len(MUTANTS) >= 90
+    assert len(MUTANTS) >= 100
     assert len({(mutant.module, mutant.old, mutant.new) for mutant in MUTANTS}) == len(MUTANTS)
