@@ -119,6 +119,15 @@ def test_a_function_that_gives_another_wrong_key_every_time_is_asked_twice_a_cal
     assert providers["openai"].calls == 2
 
 
+def test_a_function_that_gives_no_key_any_more_does_not_take_the_call_with_it(
+    here: Here, providers: dict[str, ScriptedProvider]
+) -> None:
+    keys = iter(["sk-old", "sk-old"])  # for the building and the first attempt
+    providers["openai"].grant("sk-new")
+    with guarding(here("openai", api_key=lambda: next(keys)), here("groq")) as guard:
+        assert guard.complete("hi").content == guard.complete("hi").content == "I am groq."
+
+
 # ------------------------------------------------------------------- windows
 
 
