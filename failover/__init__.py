@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         Tier,
         Timeouts,
     )
+    from failover.store.sqlite import SQLiteStore
     from failover.types import (
         Answer,
         Block,
@@ -106,6 +107,7 @@ __all__ = [
     "Response",
     "Result",
     "Retry",
+    "SQLiteStore",
     "Step",
     "StoreUnavailable",
     "StreamInterrupted",
@@ -124,7 +126,7 @@ __all__ = [
     "__version__",
 ]
 
-_HOMES = ("types", "errors", "settings", "history", "client")
+_HOMES = ("types", "errors", "settings", "history", "store.sqlite", "client")
 """The modules in which the names are defined, the cheapest to load first."""
 
 

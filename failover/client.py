@@ -408,13 +408,17 @@ class Failover(Shown):
     # ------------------------------------------------------------- the end
 
     def close(self) -> None:
-        """Close the connections of the synchronous doors.  A client that you gave stays open."""
+        """Close the connections of the synchronous doors, and to the store.  Clients and stores you gave stay open."""
         _close(self._connections)
+        if isinstance(self._config["store"], str):
+            self._core.store.close()
 
     async def aclose(self) -> None:
         """Close all connections of this thread's event loop, and those of the synchronous doors."""
         for each in self._connections:
             await each.aclose()
+        if isinstance(self._config["store"], str):
+            await self._core.store.aclose()
 
     def __enter__(self) -> Self:
         return self
@@ -440,10 +444,11 @@ class Failover(Shown):
 
     def __reduce__(self) -> Any:
         """Configuration only.  A hard budget in memory cannot be in two processes, so it refuses."""
-        if budgets_of(self._config["budget"]) or any(live.charges for live in self._core.lives):
+        budgeted = budgets_of(self._config["budget"]) or any(live.charges for live in self._core.lives)
+        if budgeted and isinstance(self._core.store, MemoryStore):
             raise ConfigurationError(
-                "a budget kept in memory cannot be pickled: every process would spend it anew; "
-                "build one Failover per process with its own share"
+                "a budget kept in memory cannot be pickled: every process would spend it anew; write "
+                'store="sqlite:///failover.db", which all processes of a machine share'
             )
         return _rebuild, (type(self), self.targets, self._config)
 
@@ -458,7 +463,8 @@ def _close(connections: Sequence[Connections]) -> None:
 
 
 def _cache(store: Store, rules: Cache) -> ResponseCache:
-    kept = store.shared_cache(rules) or MemoryCache(rules)
+    shared = store.shared_cache(rules) if rules.shared else None
+    kept = MemoryCache(rules) if shared is None else shared
     if rules.single_flight and not isinstance(kept, Claims):
         raise ConfigurationError("Cache: single_flight = True: write store='redis://...' as well, or leave it False")
     return kept

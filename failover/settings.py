@@ -262,12 +262,14 @@ class Cache:
     namespace: keeps its entries apart from others', for instance one tenant's.
     single_flight: identical calls of other processes, too, wait for one answer instead of asking for their own, for as
         long as a stream may pause (``between_content``); needs a Redis store (default: only those of this process).
+    shared: where the store is shared, so are the answers (default); False keeps them in this process.
     """
 
     size: Count = 1000
     ttl: Positive = 3600.0
     namespace: str = ""
     single_flight: bool = False
+    shared: bool = True
 
 
 @settings

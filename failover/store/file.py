@@ -34,6 +34,8 @@ SAFE_WAL = (3, 51, 3)
 FIRST_LOOK, LAST_LOOK = 20e-6, 1e-3
 """Seconds between two looks at the lock: doubling from the first to the last, with jitter."""
 
+_leaked: list[object] = []
+
 
 class File:
     """A file that is opened when it is first used, and anew after an error or a fork.
@@ -48,7 +50,6 @@ class File:
         self._db: sqlite3.Connection | None = None
         self._inode: tuple[int, int] | None = None
         self._lock: int | None = None
-        self._leaked: list[object] = []
 
     def create(self) -> None:
         """Make the file if there is none, and see that it can be used.  Raises ``ConfigurationError``."""
@@ -96,8 +97,8 @@ class File:
             os.close(lock)
 
     def after_fork(self) -> None:
-        """The connection is the parent's: closing it here would release the parent's locks, using it harm the file."""
-        self._leaked.append(self._db)
+        """The connection is the parent's; SQLite wants it neither used nor closed here."""
+        _leaked.append(self._db)
         self._db = None
         lock, self._lock = self._lock, None
         if lock is not None:
@@ -122,7 +123,7 @@ class File:
         db = sqlite3.connect(uri, self._timeout, 0, None, False, cached_statements=256, uri=True)
         try:
             db.execute(f"PRAGMA synchronous = {'FULL' if self._durable else 'OFF'}")
-            db.execute(f"PRAGMA journal_mode = {'WAL' if sqlite3.sqlite_version_info >= SAFE_WAL else 'TRUNCATE'}")
+            db.execute(f"PRAGMA journal_mode = {'WAL' if sqlite3.sqlite_version_info >= SAFE_WAL else 'PERSIST'}")
             if mode == "rw":
                 _check(db, self.path)
         except (ConfigurationError, sqlite3.Error) as error:

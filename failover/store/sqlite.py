@@ -27,7 +27,7 @@ from random import random as uniform
 from threading import Condition, Lock, RLock, Thread
 from typing import Any, Generic, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
-from weakref import WeakSet
+from weakref import WeakSet, finalize
 
 from failover.cache.entry import pack, unpack
 from failover.errors import ConfigurationError
@@ -105,9 +105,11 @@ class SQLiteStore:
         self._numbers = count(1)
         self._offset: float | None = None  # from this process's monotonic clock to the file's
         self._latest = 0.0
+        self._pages: dict[str, str] = {}
         self._begin()
         self._file.create()
         _stores.add(self)
+        finalize(self, self._file.close)
 
     def _begin(self) -> None:
         self._prefix = secrets.token_hex(8)
@@ -142,6 +144,7 @@ class SQLiteStore:
 
     def first_content(self, lease: Lease, now: Now) -> Io[Transition | None] | None:
         def step(rows: Rows) -> Transition | None:
+            rows.fetch_held(lease)
             at = self._at(rows, now)
             rows.need_lease(lease.id)
             return steps.first_content(rows.state, lease, at, self._random)
@@ -153,9 +156,11 @@ class SQLiteStore:
 
     def settle(self, lease: Lease, result: Settlement, now: Now) -> Io[Transition | None]:
         def step(rows: Rows) -> Transition | None:
+            rows.fetch_held(lease)
             at = self._at(rows, now)
             rows.need_lease(lease.id)
-            rows.need_off(lease.ask.gates)
+            if result.disable is not None:
+                rows.need_off(lease.ask.gates)
             held, transition = steps.settle(rows.state, lease, result, at, self._random)
             self._made_room(held, at)
             return transition
@@ -164,6 +169,7 @@ class SQLiteStore:
 
     def abandon(self, lease: Lease, cost: int, now: Now) -> Io[None]:
         def step(rows: Rows) -> None:
+            rows.fetch_held(lease)
             at = self._at(rows, now)
             rows.need_lease(lease.id)
             self._made_room(steps.abandon(rows.state, lease, cost, at), at)
@@ -172,6 +178,7 @@ class SQLiteStore:
 
     def renew(self, lease: Lease, expires: float, now: Now) -> Io[None]:
         def step(rows: Rows) -> None:
+            rows.fetch_held(lease)
             at = self._at(rows, now)
             rows.need_lease(lease.id)
             steps.renew(rows.state, lease, expires - now.mono + at.mono)
@@ -191,7 +198,6 @@ class SQLiteStore:
     def allow_retry(self, now: Now) -> Io[bool]:
         def step(rows: Rows) -> bool:
             at = self._at(rows, now)
-            rows.need_retries()
             return retry.withdraw(self._rules, rows.state.retries, at.mono)
 
         return self._io(step)
@@ -234,6 +240,7 @@ class SQLiteStore:
     def _at(self, rows: Rows, now: Now) -> Now:
         """The moment that counts, on the file's clock; what has expired by then is given back first."""
         state = rows.state
+        rows.need_clock()
         if self._offset is None:
             self._offset = _joined(rows, now)
         if state.mono > now.mono + self._offset + LAG:
@@ -245,12 +252,11 @@ class SQLiteStore:
         return at
 
     def _admit(self, rows: Rows, ask: Ask, lease: str, now: Now) -> Lease | Rejection:
+        rows.fetch_for(ask.gates, ask.charges)
         at = self._at(rows, now)
         rows.need_desk(ask.gates.target)
         rows.need_off(ask.gates)
-        rows.need_money(ask.charges, at)
-        if not ask.ticket.counted:
-            rows.need_retries()
+        rows.need_money(ask.charges)
         with self._alone():
             answer = steps.admit(rows.state, ask, lease, self._lines, at)
             ahead = 0
@@ -281,7 +287,7 @@ class SQLiteStore:
         for each in gates:
             rows.need_desk(each.target)
             rows.need_off(each)
-        rows.need_money(charges, at)
+        rows.need_money(charges)
         with self._alone():
             waiting = [self._lines.waiting(steps.desk_line(each.target)) for each in gates]
         seen = [steps.target_state(rows.state, each, n, at) for each, n in zip(gates, waiting, strict=True)]
@@ -394,7 +400,7 @@ class SQLiteStore:
 
     def _transact(self, ops: Sequence[Op[Any]]) -> None:
         with self._file.transaction() as db:
-            rows = Rows(db)
+            rows = Rows(db, self._pages)
             for op in ops:
                 op.answer = op.step(rows)
             rows.save()
@@ -519,13 +525,27 @@ def _rebuilt(path: Any, durable: bool, timeout: float, rules: Retry | None) -> S
     return SQLiteStore(path, durable=durable, timeout=timeout, retry=rules)
 
 
+# A process is never forked in the middle of a transaction: the child would have half of one open.
+
 _stores: WeakSet[SQLiteStore] = WeakSet()
+_held: list[SQLiteStore] = []
 
 
-def _begin_afresh() -> None:
+def _before_fork() -> None:
     for store in list(_stores):
-        store._after_fork()
+        store._working.acquire()
+        _held.append(store)
+
+
+def _after_in_parent() -> None:
+    while _held:
+        _held.pop()._working.release()
+
+
+def _after_in_child() -> None:
+    while _held:
+        _held.pop()._after_fork()
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
-    os.register_at_fork(after_in_child=_begin_afresh)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_in_parent, after_in_child=_after_in_child)

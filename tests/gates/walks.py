@@ -99,9 +99,9 @@ class Place:
 class Walk:
     """One walk; ``random`` decides everything."""
 
-    def __init__(self, random: Random) -> None:
+    def __init__(self, random: Random, store: Any = None) -> None:
         self.random = random
-        self.store = MemoryStore(random.random)
+        self.store = store or MemoryStore(random.random)
         self.mono, self.wall, self.skew = MONO, WALL, 0.0
         self.places = [Place(self.random.choice(targets)) for targets in TARGETS]
         self.budgets = self.random.sample(BUDGETS, self.random.randint(0, 2))

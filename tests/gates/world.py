@@ -54,6 +54,17 @@ def memory() -> MemoryStore:
     return MemoryStore(half, Retry())
 
 
+class AtOnce:
+    """Any store, answering at once."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self.store, name)
+        return lambda *args: wait_for(method(*args))
+
+
 class Bench:
     """A store and a clock.  ``here`` holds the gates asked when no others are named."""
 
