@@ -116,7 +116,8 @@ def kill(seconds: float) -> None:
             state = wait_for(store.snapshot([], [hammer.charge(limit)], hammer.now())).budgets[0]
             assert state.spent + state.reserved <= limit
             samples += 1
-            if time.monotonic() - began > kills / 2:
+            time.sleep(0.005)
+            if time.monotonic() - began > 2 * (kills + 1):
                 victim = workers.pop(random.randrange(8))  # noqa: S311
                 victim.kill()
                 victim.wait()
@@ -126,7 +127,7 @@ def kill(seconds: float) -> None:
             worker.kill()
             worker.wait()
         later = hammer.now()
-        end = Now(later.mono + hammer.TTL, later.wall + hammer.TTL)
+        end = Now(later.mono + hammer.TTL + 1.0, later.wall + hammer.TTL + 1.0)
         state = wait_for(store.snapshot([], [hammer.charge(limit)], end)).budgets[0]
         lines = bill.read_text().split()
         billed = sum(map(int, lines))

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         Tier,
         Timeouts,
     )
+    from failover.store.sliced import SlicedStore
     from failover.store.sqlite import SQLiteStore
     from failover.types import (
         Answer,
@@ -108,6 +109,7 @@ __all__ = [
     "Result",
     "Retry",
     "SQLiteStore",
+    "SlicedStore",
     "Step",
     "StoreUnavailable",
     "StreamInterrupted",
@@ -126,7 +128,7 @@ __all__ = [
     "__version__",
 ]
 
-_HOMES = ("types", "errors", "settings", "history", "store.sqlite", "client")
+_HOMES = ("types", "errors", "settings", "history", "client", "store.sqlite", "store.sliced")
 """The modules in which the names are defined, the cheapest to load first."""
 
 

@@ -408,17 +408,18 @@ class Failover(Shown):
     # ------------------------------------------------------------- the end
 
     def close(self) -> None:
-        """Close the connections of the synchronous doors, and to the store.  Clients and stores you gave stay open."""
+        """Close the connections of the synchronous doors, and to the store.  A client that you gave stays open.
+
+        Whoever shares the store goes on: it opens again with the next call.
+        """
         _close(self._connections)
-        if isinstance(self._config["store"], str):
-            self._core.store.close()
+        self._core.store.close()
 
     async def aclose(self) -> None:
         """Close all connections of this thread's event loop, and those of the synchronous doors."""
         for each in self._connections:
             await each.aclose()
-        if isinstance(self._config["store"], str):
-            await self._core.store.aclose()
+        await self._core.store.aclose()
 
     def __enter__(self) -> Self:
         return self

@@ -100,6 +100,22 @@ def test_a_clock_that_was_set_back_brings_no_period_back(path: Path) -> None:
     assert second.money(DOLLAR).spent == 400
 
 
+def test_whoever_joins_does_not_push_the_clock_ahead(path: Path) -> None:
+    first = bench(path)
+    first.take(ttl=30.0)
+    for _ in range(100):
+        other = bench(path)
+        other.mono, other.wall = first.mono - 0.2, first.wall - 0.2  # it looked at its clock, and then had to wait
+        other.state()
+        other.later(0.2)
+        other.state()
+        first.later(0.25)
+        first.state()
+    assert first.state().in_flight == 1
+    first.later(5.5)
+    assert first.state().in_flight == 0
+
+
 def test_a_process_that_was_asleep_does_not_stop_the_others_clocks(path: Path) -> None:
     asleep, awake = bench(path), bench(path)
     asleep.take()
@@ -549,7 +565,7 @@ def test_workers_that_are_killed_at_any_moment_spend_no_more_than_the_budget(pat
     assert kills == 8
     billed = sum(map(int, bill.read_text().split()))
     later = hammer.now()
-    end = money(Now(later.mono + hammer.TTL, later.wall + hammer.TTL))
+    end = money(Now(later.mono + hammer.TTL + 1.0, later.wall + hammer.TTL + 1.0))
     assert end.reserved == 0, "something is stuck after a lease time"
     assert billed <= end.spent <= limit
     assert limit - end.spent < hammer.COST

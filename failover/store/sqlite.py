@@ -60,7 +60,10 @@ RECHECK = 0.25
 BEHIND = 20
 """Times as long for those behind it, whom its leaving calls."""
 LAG = 5.0
-"""Seconds the clocks of two processes may differ before the later one is believed: one was asleep, or set."""
+"""Seconds the clocks of two processes may differ before the later one is believed: one was asleep, or set.
+
+Small differences are not followed: every process would push the clock ahead by the time it has waited for the file.
+"""
 IDLE = 5.0
 """Seconds without work after which the thread for event loops ends; it comes again with the next operation."""
 
@@ -445,7 +448,9 @@ def _joined(rows: Rows, now: Now) -> float:
     if base is None:
         rows.db.execute("INSERT INTO facts VALUES('base', ?)", (now.wall - now.mono,))
         return 0.0
-    return float(max(rows.state.mono, now.wall - base[0]) - now.mono)
+    offset = float(now.wall - base[0] - now.mono)
+    behind = rows.state.mono > now.mono + offset + LAG  # the wall clock has been set back
+    return rows.state.mono - now.mono if behind else offset
 
 
 def _leased(lease: Lease, now: Now, later: float) -> Lease:
