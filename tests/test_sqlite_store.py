@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -197,6 +198,20 @@ def test_budgets_per_label_are_rows_however_many(path: Path) -> None:
     again = guard(path, budget=Budget(0.01, per_label="user", default_max_tokens=50))
     spent = [again.spent_by("user", f"u{number}") for number in range(50)]
     assert all(each is not None and each.spent > 0 for each in spent)
+
+
+def test_what_is_over_leaves_no_rows(path: Path) -> None:
+    b = bench(path, gates(limits=RateLimit(requests=50)))
+    for _ in range(3):
+        for number in range(5):
+            b.run(Settlement(True, cost=1), cost=1, charges=[charge(1.0, scope=f"label:user=u{number}")])
+            b.later(1.0)
+        b.later(86_400.0)
+    b.run(Settlement(True, cost=1), cost=1, charges=[DOLLAR])
+    with sqlite3.connect(path) as db:
+        keys = [key for (key,) in db.execute("SELECT key FROM state ORDER BY key")]
+        assert keys == ["account day UTC\n2025-10-12\nall", "book day UTC", "clock", "desk a"]
+        assert db.execute("SELECT count(*) FROM log").fetchone() == (0,)
 
 
 def test_a_pickled_orchestrator_shares_the_budget(path: Path) -> None:
@@ -532,7 +547,7 @@ def start(path: Path, limit: int) -> subprocess.Popen[bytes]:
 def at_work(path: Path) -> None:
     """Wait until the workers have begun."""
     while not path.with_suffix(".bill").stat().st_size:
-        os.sched_yield()
+        time.sleep(0.005)
 
 
 def stop(processes: list[subprocess.Popen[bytes]]) -> None:

@@ -44,6 +44,7 @@ CREATE TABLE lapsed(n INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE
 CREATE TABLE cache(digest BLOB, identity TEXT, expires REAL NOT NULL, used INTEGER NOT NULL, entry BLOB NOT NULL,
     PRIMARY KEY(digest, identity));
 CREATE INDEX cache_by_use ON cache(used);
+CREATE INDEX cache_by_expiry ON cache(expires);
 """
 _clocks = TypeAdapter(tuple[float, float, float | None, RetryState])
 _desks = TypeAdapter(tuple[BreakerState, LimiterState, int, int, Entry | None])

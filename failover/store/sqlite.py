@@ -64,6 +64,8 @@ LAG = 5.0
 
 Small differences are not followed: every process would push the clock ahead by the time it has waited for the file.
 """
+TOGETHER = 100
+"""Operations that share a transaction at most, so that no other process waits long for the file."""
 IDLE = 5.0
 """Seconds without work after which the thread for event loops ends; it comes again with the next operation."""
 
@@ -101,8 +103,8 @@ class SQLiteStore:
     ) -> None:
         if isinstance(timeout, bool) or not 0 < timeout < float("inf"):
             raise ConfigurationError(f"SQLiteStore: timeout = {timeout!r}: write a number of seconds above 0")
-        self._file = File(Path(path), durable, timeout)
-        self._given = (path, durable, timeout, retry)
+        self._file = File(Path(path).absolute(), durable, timeout)
+        self._given = (self._file.path, durable, timeout, retry)
         self._rules = retry or Retry()
         self._random = random
         self._numbers = count(1)
@@ -354,7 +356,7 @@ class SQLiteStore:
                 if not op.late:
                     raise Lost("asked again from inside the store")
                 return op.answer  # type: ignore[return-value]  # it has none
-            if not op.done:
+            while not op.done:
                 self._work()
         self._notify()
         if op.error is not None:
@@ -383,15 +385,15 @@ class SQLiteStore:
             self._notify()
 
     def _work(self) -> None:
-        """Do all that has queued up, in one transaction."""
+        """Do what has queued up, in one transaction."""
         self._busy = True
-        ops = self._taken()
+        ops = self._taken(TOGETHER)
         try:
             if ops:
                 self._transact(ops)
         except BaseException as error:
             self._offset = None
-            ops += self._taken()  # they would only wait as long for the same
+            ops += self._taken(len(self._queue))  # they would only wait as long for the same
             for op in ops:
                 op.error = error if isinstance(error, Exception) else Lost("interrupted")
             if not isinstance(error, Exception):
@@ -408,11 +410,8 @@ class SQLiteStore:
                 op.answer = op.step(rows)
             rows.save()
 
-    def _taken(self) -> list[Op[Any]]:
-        ops = []
-        while self._queue:
-            ops.append(self._queue.popleft())
-        return ops
+    def _taken(self, most: int) -> list[Op[Any]]:
+        return [self._queue.popleft() for _ in range(min(most, len(self._queue)))]
 
     def _after_fork(self) -> None:
         self._begin()

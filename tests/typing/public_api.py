@@ -36,6 +36,8 @@ from failover import (
     Request,
     Response,
     Result,
+    SlicedStore,
+    SQLiteStore,
     Step,
     StreamInterrupted,
     Target,
@@ -77,6 +79,10 @@ assert_type(guard.astream([Message("user", "hi"), {"role": "user", "content": "h
 assert_type(guard.try_complete("hi", labels={"user": "alice"}, prefer=["local"], deadline=5), Result)
 assert_type(guard.send(Request((Message("user", "hi"),))), Response)
 assert_type(guard.budget, BudgetStatus | None)
+Failover([local], store=SQLiteStore("failover.db", durable=True), on_store_lost="local")
+Failover([local], store=SlicedStore("sqlite:///failover.db", 0.10))
+Failover([local], store=5)  # type: ignore[arg-type]
+SQLiteStore("failover.db", timeout="soon")  # type: ignore[arg-type]
 assert_type(guard.status(), tuple[TargetStatus, ...])
 assert_type(Failover.from_toml("failover.toml", budget=5), Failover)
 assert_type(guard.history(), History)
