@@ -141,9 +141,14 @@ class Builder:
             live.fingerprint = lambda: _fingerprint(provider, key, self._salt)
 
         def credential() -> Mapping[str, str]:
-            return {header: form.format(key=key())} if key is not None else {}
+            if key is None:
+                return {}
+            try:
+                return {header: form.format(key=key())}
+            except Exception as error:  # what a vault says may hold secrets
+                raise NoKey(f"api_key() raised {type(error).__name__}") from error
 
-        from failover._http import HttpAttempter  # and with it httpx: not before there is a target to ask
+        from failover._http import HttpAttempter, NoKey  # and with it httpx: not before there is a target to ask
 
         def speaker(request: Request) -> tuple[Model, Dialect]:
             model = replace(live.model, learned=live.learned) if live.learned else live.model

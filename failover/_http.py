@@ -25,6 +25,11 @@ from failover.dialects.replay import with_own_names
 from failover.settings import Timeouts
 from failover.types import Answer, Chunk, Failure, Kind, Outcome, Request
 
+
+class NoKey(httpx.ConnectError):
+    """The function that gives the key has failed, so nothing can be sent."""
+
+
 LINGER = 2.0
 """Seconds a stream may stay open after its terminal marker before we close it ourselves."""
 
@@ -88,8 +93,8 @@ class HttpAttempter:
     def attempt(self, job: Job) -> Outcome:
         clocks = _whole_clocks(job)
         exchange: Exchange | None = None
-        letter, wire, read = self._letter(job, stream=False)
         try:
+            letter, wire, read = self._letter(job, stream=False)
             send = self._connections.sync()
             with due(clocks.due()):
                 response = send(letter)
@@ -108,8 +113,8 @@ class HttpAttempter:
     async def aattempt(self, job: Job) -> Outcome:
         clocks = _whole_clocks(job)
         exchange: Exchange | None = None
-        letter, wire, read = self._letter(job, stream=False)
         try:
+            letter, wire, read = self._letter(job, stream=False)
             send = await self._connections.running()
             async with asyncio.timeout(clocks.left()):
                 response = await send(letter)
@@ -132,7 +137,11 @@ class HttpAttempter:
     def stream(self, job: Job) -> Generator[Item, None, None]:
         clocks = _stream_clocks(job)
         exchange: Exchange | None = None
-        letter, wire, read = self._letter(job, stream=True)
+        try:
+            letter, wire, read = self._letter(job, stream=True)
+        except NoKey as error:
+            yield failure_of(error)
+            return
         try:
             send = self._connections.sync()
             with due(clocks.due()):
@@ -158,7 +167,11 @@ class HttpAttempter:
     async def astream(self, job: Job) -> AsyncGenerator[Item, None]:
         clocks = _stream_clocks(job)
         exchange: Exchange | None = None
-        letter, wire, read = self._letter(job, stream=True)
+        try:
+            letter, wire, read = self._letter(job, stream=True)
+        except NoKey as error:
+            yield failure_of(error)
+            return
         try:
             send = await self._connections.running()
             async with asyncio.timeout(clocks.left()):

@@ -128,6 +128,26 @@ def test_a_function_that_gives_no_key_any_more_does_not_take_the_call_with_it(
         assert guard.complete("hi").content == guard.complete("hi").content == "I am groq."
 
 
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+def test_a_function_that_fails_fails_its_target_and_not_the_call(
+    here: Here, providers: dict[str, ScriptedProvider], streamed: bool
+) -> None:
+    keys = iter(["sk-test"])  # for the building only
+
+    def vault() -> str:
+        key = next(keys, None)
+        if key is None:
+            raise KeyError("what a vault says is nobody's business")
+        return key
+
+    with guarding(here("openai", api_key=vault), here("groq")) as guard:
+        response = read(guard)[2] if streamed else guard.complete("hi")
+    assert response.content == "I am groq."
+    first = response.trail[0]
+    assert (first.reason, first.detail) == ("connect", "api_key() raised KeyError")
+    assert providers["openai"].calls == 0
+
+
 # ------------------------------------------------------------------- windows
 
 
