@@ -436,12 +436,19 @@ class Call:
             raise
         return answer
 
-    def _moved(self, live: Live) -> None:
-        """Say that the call goes on at another target than its last attempt's."""
-        last = next((step for step in reversed(self.trail) if step.sent), None)
-        if last is not None and last.target != live.name:
-            kind = events.StreamResumed if self.authors else events.FailedOver
-            self._tell(kind, source=last.target, target=live.name, reason=last.reason)
+    def _goes_on(self, live: Live) -> None:
+        """Say how the call goes on: with a stream that broke, at another target, once more at this one."""
+        sent = [step for step in self.trail if step.sent]
+        if not sent:
+            return
+        last, name = sent[-1], live.name
+        if self.authors:
+            self._tell(events.StreamResumed, source=last.target, target=name, reason=last.reason)
+        elif last.target != name:
+            self._tell(events.FailedOver, source=last.target, target=name, reason=last.reason)
+        if mine := next((step for step in reversed(sent) if step.target == name), None):
+            delay = self._now() - self.began.mono - mine.started - mine.duration
+            self._tell(events.Retrying, target=name, delay=delay, reason=mine.reason)
 
     def _prepared(self, candidate: Candidate) -> Request:
         live = candidate.live
@@ -460,7 +467,7 @@ class Call:
         live.load.in_flight += 1
         try:
             if self.trail:
-                self._moved(live)
+                self._goes_on(live)
             if lease.transition is not None:
                 self._turned(live, lease.transition)
             if self.core.watched:
@@ -597,7 +604,6 @@ class Call:
             candidate.retries += 1
             delay = backoff(self.core.retry, candidate.retries, failure.retry_after, self.core.random)
             candidate.rest(error, self._now() + delay)
-            self._tell(events.Retrying, target=candidate.live.name, delay=delay, reason=str(failure.kind))
         else:
             candidate.leave(error)
 

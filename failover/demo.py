@@ -57,8 +57,8 @@ DOCUMENTS = (
 )
 
 
-def run() -> int:
-    """Play the whole demonstration; 0 when every question got its answer."""
+def run(tell: events.Listener | None = None) -> int:
+    """Play the whole demonstration, telling of events by ``tell``; 0 when every question got its answer."""
     openai, anthropic, groq = (ScriptedProvider(name) for name in ("openai", "anthropic", "groq"))
     with serve(openai, anthropic, groq) as servers:
         targets = [
@@ -66,7 +66,7 @@ def run() -> int:
             servers["anthropic"].target("claude-haiku-5-5"),
             servers["groq"].target("openai/gpt-oss-120b"),
         ]
-        guard = Failover(targets, budget=0.05, breaker=CircuitBreaker(2, 1.0), listeners=[_tell])
+        guard = Failover(targets, budget=0.05, breaker=CircuitBreaker(2, 1.0), listeners=[tell or _tell])
         Show(guard, openai, anthropic, groq).play()
     return 0
 

@@ -136,7 +136,7 @@ class BudgetSettled(Event):
 
 @dataclass(frozen=True, slots=True)
 class Retrying(Event):
-    """The same target will be asked again, after ``delay`` seconds."""
+    """A target that failed in this call is asked again, ``delay`` seconds after it did."""
 
     target: str
     delay: float

@@ -26,7 +26,7 @@ LINES: dict[type[events.Event], Line] = {
     events.Retrying: (
         CALLS,
         logging.WARNING,
-        "call %d: %s failed (%s); it is asked again in %.2f s",
+        "call %d: %s failed (%s); it is asked again, %.2f s later",
         lambda event: (event.call, event.target, event.reason, event.delay),
     ),
     events.FailedOver: (

@@ -146,7 +146,8 @@ def test_unknown_paths_and_unknown_json_have_their_own_errors() -> None:
         assert client.post("http://h/v1/nowhere", json={}, headers=NAMED).status_code == 404
         garbage = client.post("http://h/v1/chat/completions", content=b"{", headers=NAMED)
         assert (garbage.status_code, "parse" in garbage.json()["error"]["message"]) == (400, True)
-        assert "gpt-4o" in [model["id"] for model in client.get("http://h/v1/models").json()["data"]]
+        assert "gpt-4o" in [model["id"] for model in client.get("http://h/v1/models", headers=NAMED).json()["data"]]
+        assert client.get("http://h/v1/models").status_code == 401
 
 
 def test_a_body_over_anthropics_limit_is_413() -> None:

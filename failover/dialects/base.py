@@ -21,6 +21,7 @@ class Provider:
 
     key_env: environment variables that may hold the key, first found wins; empty: no key is needed.
     auth: header name and its format, ``("Authorization", "Bearer {key}")``.
+    free_check: what can be asked for with the key and costs nothing, after the base URL.
     quirks: wire differences inside the dialect, by name, e.g. ``{"max_tokens": "max_completion_tokens"}``.
     """
 
@@ -33,6 +34,7 @@ class Provider:
     headers: Mapping[str, str] = field(default_factory=dict)
     quirks: Mapping[str, Any] = field(default_factory=dict)
     default_model: str | None = None
+    free_check: str = "/models"
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,9 @@ _ROWS = (
         "anthropic",
         key_env=("ANTHROPIC_API_KEY",),
         auth=("x-api-key", "{key}"),
+        headers={"anthropic-version": "2023-06-01"},  # a request's own says which it is made for
         default_model="claude-haiku-5-5",
+        free_check="/v1/models?limit=1000",
     ),
     Provider(
         "deepseek",
@@ -101,6 +103,7 @@ _ROWS = (
             "cost": True,
         },
         default_model="openai/gpt-6-luna",
+        free_check="/key",  # anybody may see its list of models
     ),
     Provider(
         "gemini",
@@ -204,7 +207,10 @@ def unknown_provider(name: str) -> str:
 def custom(name: str, base_url: str, dialect: str = "chat") -> Provider:
     """A server that is not in the table, spoken to in a plain dialect; no key is needed, one that is given is sent."""
     auth = ("x-api-key", "{key}") if dialect == "anthropic" else ("Authorization", "Bearer {key}")
-    return Provider(name, base_url.rstrip("/"), dialect, auth=auth, quirks={"null_content": False})
+    free_check = "/v1/models" if dialect == "anthropic" else "/models"
+    return Provider(
+        name, base_url.rstrip("/"), dialect, auth=auth, quirks={"null_content": False}, free_check=free_check
+    )
 
 
 # --------------------------------------------------------------- base URLs

@@ -370,7 +370,8 @@ class ScriptedProvider:
 
     def _gate(self, received: Received) -> Play | None:
         """Path, key and rate limit, before anything is read."""
-        if special := _special(self, received):
+        special = _special(self, received)
+        if special is not None and not special.answers:
             return special
         given = [received.headers.get(name, "").removeprefix("Bearer ").strip() for name in self.row.auth]
         token = next((value for value in given if value), "")
@@ -378,6 +379,8 @@ class ScriptedProvider:
             found = violations(self._dialect(received.path), self.row, {}, received.headers, key="\0")
             received.violations = tuple(found)
             return _Refuses(found[0])
+        if special is not None:
+            return special
         body = received.body if isinstance(received.body, dict) else {}
         asked = tokens_of(body) + int(body.get("max_completion_tokens") or body.get("max_tokens") or 0)
         wait = self._quota.admit(asked, self._in_flight, received.at)
@@ -546,7 +549,7 @@ class _Refuses:
 class _Says:
     status: int
     body: Any
-    answers: bool = field(default=False, init=False)
+    answers: bool = field(default=True, init=False)
 
     def steps(self, stage: Stage) -> Steps:
         return stage.full(self.status, JSON, json.dumps(self.body).encode())
