@@ -183,3 +183,13 @@ def test_a_file_that_is_not_there_is_named() -> None:
 def test_every_field_of_a_target_can_be_written_but_live_ones() -> None:
     assert {"api_key", "attempter"}.isdisjoint(FIELDS)
     assert len(FIELDS) == len(Target.__dataclass_fields__) - 2
+
+
+def test_the_example_in_the_documentation_is_whole_and_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = Path(__file__).parent.parent / "docs" / "failover.toml"
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("TEAM_ANTHROPIC_KEY", KEY)
+    with Failover.from_toml(path) as guard:
+        assert [target.name for target in guard.targets] == ["openai:gpt-6-luna", "claude", "local"]
+    text = path.read_text()
+    assert [option for option in OPTIONS if option not in text and option != "http2"] == []
