@@ -22,7 +22,7 @@ from failover._shaper import chunks_of
 from failover.attempter import Item, Job
 from failover.dialects.base import Dialect, Model, Wire
 from failover.dialects.replay import with_own_names
-from failover.failures import classify, classify_exception
+from failover.failures import classify
 from failover.settings import Timeouts
 from failover.types import Answer, Chunk, Failure, Kind, Outcome, Request
 
@@ -90,18 +90,14 @@ class HttpAttempter:
         self._noted = noted
 
     def look(self, path: str, seconds: float) -> bytes | Failure:
-        """What a GET brings with this target's key: the body of a 200, or why there is none."""
-        wall, headers = time.time(), {**self._headers, **self._key()}
+        """What a GET brings with this target's key, over a connection of its own: the body of a 200, or why none."""
         try:
-            with due(time.monotonic() + seconds):
-                response = self._clients.sync().get(
-                    self._url + path, headers=headers, timeout=seconds, follow_redirects=False
-                )
+            response = httpx.get(self._url + path, headers={**self._headers, **self._key()}, timeout=seconds)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            return classify_exception(error, wall)
+            return failure_of(error)
         if response.status_code == 200:
             return response.content
-        return classify(response.status_code, response.headers, response.content, wall)
+        return classify(response.status_code, response.headers, response.content, time.time())
 
     # ---------------------------------------------------------------- whole
 
