@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, Namespace
+from contextlib import suppress
 from typing import Any
 
 from failover import cli, events
@@ -53,9 +54,11 @@ def _talk(guard: Failover, messages: list[Message], asked: CallOptions) -> int:
     """Turn by turn, until the input ends.  An answer that failed can be asked for again."""
     names = ", ".join(target.name for target in guard.targets)
     print(paint(f"{names} (end with Ctrl-D)", "dim", sys.stderr), file=sys.stderr)
+    with suppress(ImportError):  # not on Windows
+        import readline  # noqa: F401  # lines can be edited and called back
     while True:
         try:
-            said = input(paint("> ", "cyan")).strip()
+            said = input("> ").strip()
         except EOFError:
             print()
             return cli.OK
