@@ -96,6 +96,11 @@ def finish_of(response: ChatResponse) -> str | None:
     return _get(response.raw, "stop_reason") or response.message.additional_kwargs.get("stop_reason")
 
 
+def _finishes(response: ChatResponse) -> bool:
+    """Whether it comes from a wire that ends its streams with a reason."""
+    return bool(_get(response.raw, "choices")) or "stop_reason" in response.message.additional_kwargs
+
+
 def usage_of(response: ChatResponse) -> Usage | None:
     places = (
         _get(response.raw, "usage"),
@@ -141,7 +146,7 @@ class Heard:
         self._last = response
         self._usage = usage_of(response) or self._usage
         self._finish = finish_of(response) or self._finish
-        self._should_finish = self._should_finish or bool(_get(response.raw, "choices"))
+        self._should_finish = self._should_finish or _finishes(response)
         if text:
             self._text.append(text)
             return Chunk(text=text, index=1)

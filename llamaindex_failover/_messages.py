@@ -219,6 +219,8 @@ def to_chat_message(message: Message) -> ChatMessage:
     """A turn as LlamaIndex keeps it.  A tool message is given one result at a time (see ``to_chat_messages``)."""
     calls = [_entry(call, message.author) for call in message.tool_calls]
     blocks = [_block(block, message.author) for block in _joined(message.content)]
+    if all(isinstance(block, ThinkingBlock) for block in blocks):
+        blocks.append(TextBlock(text=""))  # for those who make a string of ``content``, which would be None
     cited = [cited for block in message.content if isinstance(block, Text) for cited in _citations(block)]
     return ChatMessage(
         role=MessageRole(message.role),
@@ -289,6 +291,11 @@ def _entry(call: ToolCall, author: str | None) -> dict[str, Any]:
         "function": function,
         **{name: fact for name, fact in kept.items() if fact},
     }
+
+
+def entry_of(block: ToolCallBlock) -> dict[str, Any]:
+    """The same for a call that stands in a block alone."""
+    return _entry(_call(block, {}), None)
 
 
 def _citations(text: Text) -> Iterator[CitationBlock]:

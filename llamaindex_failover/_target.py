@@ -2,12 +2,13 @@
 
 ``as_target(llm)`` makes a ``Target`` whose attempts are the LLM's own chats, unannounced (``_beneath``).
 
-- It gets the caller's own messages, copied, less what other models thought; what failover added (the text so far, when
-  a cut stream is continued) comes after them.  A request from another framework is translated.
+- It gets the caller's own messages, copied and made fit for it (``_origin``); what failover added (the text so far,
+  when a cut stream is continued) comes after them.  A request from another framework is translated.
 - Tools go through its own ``_prepare_chat_with_tools``.  Integrations write tool names in their wire's alphabet
   (``math.add`` becomes ``math_add``) and do not write them back; that is done here.
 - Its exceptions become failures by the same table as HTTP's.
-- A stream in OpenAI's shape that ends without a finish reason was cut, whatever the integration makes of it.
+- A stream in OpenAI's or Anthropic's shape that ends without a finish reason was cut, whatever the integration makes
+  of it.
 
 The clocks of an attempt hold exactly on an event loop.  A blocking call cannot be interrupted from outside: there the
 LLM's own timeout bounds it.
@@ -23,7 +24,7 @@ from contextlib import aclosing, closing
 from dataclasses import dataclass, replace
 from typing import Any
 
-from llama_index.core.base.llms.types import ChatMessage, ChatResponse, ThinkingBlock, ToolCallBlock
+from llama_index.core.base.llms.types import ChatMessage, ChatResponse
 from llama_index.core.constants import DEFAULT_CONTEXT_WINDOW
 from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.llms.llm import LLM
@@ -32,11 +33,11 @@ from llama_index.core.tools.types import BaseTool, ToolMetadata, ToolOutput
 from failover.attempter import Item, Job
 from failover.failures import classify_exception
 from failover.settings import Target
-from failover.types import Answer, Failure, JsonFormat, Kind, Message, Outcome, Request, Thinking, Tool
-from llamaindex_failover._authors import AUTHOR
+from failover.types import Answer, Failure, JsonFormat, Kind, Outcome, Request, Tool
 from llamaindex_failover._beneath import Messages, Quiet
 from llamaindex_failover._heard import Heard, answer
 from llamaindex_failover._messages import to_chat_messages
+from llamaindex_failover._origin import returned, sanitised, unknown_to
 
 SAMPLING = (
     "max_tokens",
@@ -86,6 +87,7 @@ class LlmAttempter:
     def __init__(self, llm: LLM, author: str) -> None:
         self._quiet = Quiet(llm)
         self._author = author
+        self._unknown = unknown_to(llm)
 
     def attempt(self, job: Job) -> Outcome:
         try:
@@ -145,7 +147,7 @@ class LlmAttempter:
 
     def _call(self, request: Request) -> _Call:
         names = {sanitised(tool.name): tool.name for tool in request.tools}
-        messages = _history(request, self._author)
+        messages = returned(_history(request), self._author, self._unknown)
         options = {name: value for name in SAMPLING if (value := getattr(request, name)) is not None}
         if request.stop:
             options["stop"] = list(request.stop)
@@ -162,6 +164,8 @@ class LlmAttempter:
         named = choice not in (None, "auto", "none", "required")
         if not has_choice:
             tools = tuple(tool for tool in tools if choice != "none" and (not named or tool.name == choice))
+        if not tools:
+            return {}
         stated: dict[str, Any] = {"tool_choice": sanitised(choice)} if has_choice and choice else {}
         prepared = llm._prepare_chat_with_tools_compat(
             [Spoken(tool) for tool in tools],
@@ -173,56 +177,23 @@ class LlmAttempter:
         return {word: value for word, value in prepared.items() if word != "messages"}
 
 
-def _failure(error: Exception, partial: Answer | None = None) -> Failure:
-    if isinstance(error, TimeoutError):  # our own clock's comes out of a cancellation, and would be taken for one
-        return Failure(Kind.TIMEOUT, "no content in time", partial=partial, cause=error)
-    return replace(classify_exception(error, time.time()), partial=partial)
-
-
-# ----------------------------------------------------------------- history
-
-
-def _history(request: Request, author: str) -> Messages:
+def _history(request: Request) -> Messages:
     """The caller's own messages where they are LlamaIndex's, and what failover added to them."""
     origin = request.origin if _is_ours(request.origin) else ()
-    added = [_unthinking(message, author) for message in request.messages[len(origin) :]]
-    return [*(_returned(message, author) for message in origin), *to_chat_messages(added)]
+    return [*origin, *to_chat_messages(request.messages[len(origin) :])]
 
 
 def _is_ours(origin: Any) -> bool:
     return isinstance(origin, tuple) and all(isinstance(message, ChatMessage) for message in origin)
 
 
-def _unthinking(message: Message, author: str) -> Message:
-    """A turn without what another model thought."""
-    if message.author == author:
-        return message
-    said = [block for block in message.content if not isinstance(block, Thinking)]
-    return Message(message.role, said, message.author, message.name)
-
-
-def _returned(message: ChatMessage, author: str) -> ChatMessage:
-    """A copy of the caller's message, less what another model thought, with calls named as the wires name them."""
-    blocks = [_renamed(block) for block in message.blocks if not _is_foreign(block, author)]
-    return message.model_copy(update={"blocks": blocks, "additional_kwargs": dict(message.additional_kwargs)})
-
-
-def _is_foreign(block: Any, author: str) -> bool:
-    return isinstance(block, ThinkingBlock) and block.additional_information.get(AUTHOR, author) != author
-
-
-def _renamed(block: Any) -> Any:
-    if not isinstance(block, ToolCallBlock):
-        return block
-    return block.model_copy(update={"tool_name": sanitised(block.tool_name)})
+def _failure(error: Exception, partial: Answer | None = None) -> Failure:
+    if isinstance(error, TimeoutError):  # our own clock's comes out of a cancellation, and would be taken for one
+        return Failure(Kind.TIMEOUT, "no content in time", partial=partial, cause=error)
+    return replace(classify_exception(error, time.time()), partial=partial)
 
 
 # ------------------------------------------------------------------- tools
-
-
-def sanitised(name: str) -> str:
-    """A tool's name as LlamaIndex's integrations send it."""
-    return ToolMetadata("", name)._sanitize_name(name) or name
 
 
 class _Described(ToolMetadata):

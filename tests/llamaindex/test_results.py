@@ -10,6 +10,7 @@ from llama_index.core.base.llms.types import ChatResponse, TextBlock, ThinkingBl
 from llama_index.core.callbacks.token_counting import get_tokens_from_response
 
 from failover import Answer, Chunk, Message, Response, Step, Text, Thinking, ToolCall, Usage
+from llamaindex_failover._messages import to_chat_message
 from llamaindex_failover._results import Snapshots, text_of, to_chat_response, to_completion
 
 CALL = ToolCall("c1", "add", '{"a": 1}')
@@ -159,3 +160,12 @@ def test_the_last_snapshot_is_the_answer_itself() -> None:
     expected = to_chat_response(whole)
     expected.delta = ""
     assert last == expected
+
+
+@pytest.mark.parametrize("blocks", [(), (Thinking("hm"),)], ids=["nothing", "a thought"])
+def test_an_answer_without_words_is_an_empty_text_and_not_none(blocks: Any) -> None:
+    assert to_chat_message(Message("assistant", blocks)).content == ""
+
+
+def test_a_call_without_words_has_no_text() -> None:
+    assert to_chat_message(Message("assistant", ToolCall("c", "add", "{}"))).content is None

@@ -31,6 +31,7 @@ from failover import (
     Kind,
     Message,
     Request,
+    Text,
     Thinking,
     Timeouts,
     Tool,
@@ -222,19 +223,21 @@ def test_another_frameworks_messages_are_translated() -> None:
     ]
 
 
-@pytest.mark.parametrize(("author", "kept"), [("openai:gpt-6-luna", 1), ("anthropic:m", 0), (None, 1)])
+@pytest.mark.parametrize(("author", "kept"), [("openai:gpt-6-luna", 1), ("anthropic:m", 0), (None, 0)])
 def test_only_its_own_thoughts_go_back_to_it(author: str | None, kept: int) -> None:
     facts = {"signature": "s", **({"author": author} if author else {})}
-    mine = ChatMessage(role="assistant", blocks=[ThinkingBlock(content="hm", additional_information=facts)])
+    thought = ThinkingBlock(content="hm", additional_information=facts)
+    mine = ChatMessage(role="assistant", blocks=[thought, TextBlock(text="42")])
     bench = Bench(said("ok"))
-    bench.answer(Request((Message("assistant", Thinking("hm", "s"), author),), origin=(mine,)))
-    assert len(bench.asked[0][0].blocks) == kept
+    bench.answer(Request((Message("assistant", (Thinking("hm", "s"), Text("42")), author),), origin=(mine,)))
+    assert [type(block) for block in bench.asked[0][0].blocks] == [ThinkingBlock] * kept + [TextBlock]
 
 
 def test_thoughts_of_others_are_left_out_of_translations_too() -> None:
     bench = Bench(said("ok"))
-    bench.answer(Request((Message("assistant", (Thinking("hm", "s"),), "anthropic:m"), Message("user", "go on"))))
-    assert [len(message.blocks) for message in bench.asked[0]] == [0, 1]
+    turn = Message("assistant", (Thinking("hm", "s"), Text("42")), "anthropic:m")
+    bench.answer(Request((turn, Message("assistant", (Thinking("hm", "s"),)), Message("user", "go on"))))
+    assert [message.content for message in bench.asked[0]] == ["42", "go on"]
 
 
 def test_options_are_handed_on_only_where_they_were_given() -> None:
@@ -291,7 +294,6 @@ def test_calls_in_the_history_are_named_as_the_wires_name_them() -> None:
         ("auto", ["math_add", "sub"], False),
         ("required", ["math_add", "sub"], True),
         ("sub", ["sub"], True),
-        ("none", [], False),
     ],
 )
 def test_a_choice_that_an_llm_has_no_word_for_is_made_by_what_it_gets(
@@ -303,6 +305,12 @@ def test_a_choice_that_an_llm_has_no_word_for_is_made_by_what_it_gets(
     assert [tool["function"]["name"] for tool in options["tools"]] == tools
     assert options["tool_required"] is required
     assert "tool_choice" not in options
+
+
+def test_no_tools_are_offered_where_none_may_be_called() -> None:
+    bench = Bench(said("ok"))
+    bench.answer(Request((Message("user", "hi"),), tools=(ADD, SUB), tool_choice="none"))
+    assert bench.asked[1] == {}
 
 
 def test_a_choice_that_an_llm_has_a_word_for_is_said() -> None:
