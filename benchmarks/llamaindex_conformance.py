@@ -3,7 +3,7 @@
     python benchmarks/llamaindex_conformance.py                     # makes an environment for it and throws it away
     python benchmarks/llamaindex_conformance.py docs/llamaindex-conformance.md      # and writes the page
 
-Every LLM is asked the same things over real HTTP by the same strict scripted providers; about five minutes.
+Every LLM is asked the same things over real HTTP by the same strict scripted providers; about eight minutes.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ from llama_index.llms.openai import OpenAI, OpenAIResponses  # noqa: E402
 from llama_index.llms.openai_like import OpenAILike  # noqa: E402
 
 from failover.testing import ScriptedProvider, serve  # noqa: E402
+from llamaindex_failover import FailoverLLM  # noqa: E402
 from llamaindex_failover.testing import THEMES, Bench, LlmConformance  # noqa: E402
 from tests.llamaindex.test_conformance import (  # noqa: E402
     KEY,
@@ -128,12 +129,38 @@ class TestLiteLlmOverAnthropic(Over):
     )
 
 
+class TestFailoverOverOpenAI(Over):
+    __test__ = True
+    cannot = frozenset({"shown thinking", "storage"})
+    make = staticmethod(lambda url: FailoverLLM(OpenAI("gpt-4.1", api_base=url), response_cache=False))
+
+
+class TestFailoverOverAnthropic(Over):
+    __test__ = True
+    like = "anthropic"
+    cannot = frozenset({"storage"})
+    make = staticmethod(
+        lambda url: FailoverLLM(Anthropic("claude-haiku-4-5", base_url=url.removesuffix("/v1")), response_cache=False)
+    )
+
+
+class TestFailoverOverLiteLlm(Over):
+    __test__ = True
+    cannot = frozenset({"shown thinking", "storage"})
+    make = staticmethod(
+        lambda url: FailoverLLM(LiteLLM("openai/gpt-4.1", api_base=url, api_key=KEY), response_cache=False)
+    )
+
+
 SUBJECTS: dict[str, type[LlmConformance]] = {
     "FailoverLLM, OpenAI Chat": TestOpenAIChat,
     "FailoverLLM, OpenAI Responses": TestOpenAIResponses,
     "FailoverLLM, Anthropic": TestAnthropic,
     "FailoverLLM, all three mixed": TestMixed,
     "FailoverLLM, mixed, under faults": TestTroubled,
+    "FailoverLLM, an OpenAI LLM as target": TestFailoverOverOpenAI,
+    "FailoverLLM, an Anthropic LLM as target": TestFailoverOverAnthropic,
+    "FailoverLLM, a LiteLLM LLM as target": TestFailoverOverLiteLlm,
     "OpenAI": TestOpenAILlm,
     "OpenAIResponses": TestOpenAIResponsesLlm,
     "OpenAILike": TestOpenAILikeLlm,

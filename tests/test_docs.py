@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import gc
 import inspect
 import re
 from collections.abc import Iterator
@@ -92,6 +93,7 @@ def test_the_pages_have_code() -> None:
 @pytest.mark.skipif(LANGCHAIN < (1, 7), reason="the pages show what the newest versions print")
 @pytest.mark.usefixtures("_scripted")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # clients a reader would not close
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the frameworks' own
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: page.stem)
 def test_what_a_page_shows_is_what_happens(page: Path) -> None:
     known = names()
@@ -100,3 +102,5 @@ def test_what_a_page_shows_is_what_happens(page: Path) -> None:
             printed = perform(block, page, known, loop)
             if block.printed is not None:
                 assert CHANGING.sub("…", printed) == CHANGING.sub("…", block.printed), f"{page.name}:{block.line}"
+    known.clear()
+    gc.collect()  # here, where what was left open may be complained about

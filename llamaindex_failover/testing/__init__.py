@@ -13,8 +13,8 @@ supplies the fixture ``bench``: the LLM, and the providers it may ask.
                 yield Bench(OpenAI("gpt-4.1", api_base=servers["openai"].base_url), [provider])
 
 What a wire or a model cannot do at all is left out by name in ``cannot``: ``shown thinking``, ``images``,
-``documents``.  Keys must also stand in the environment: an LLM that is written down or sent to another process does
-not take its key along.
+``documents``, ``storage`` (being written down or sent to another process).  Keys must also stand in the environment: an
+LLM that is written down or sent elsewhere does not take its key along.
 
 Needs pytest and pytest-asyncio with ``asyncio_mode = auto``.
 """

@@ -69,6 +69,7 @@ class Identity(Theme):
         assert key not in repr(bench.llm) + str(bench.llm)
 
     def test_it_can_be_read_back_from_what_was_written_down(self, bench: Bench) -> None:
+        self.needs("storage")
         data = json.loads(json.dumps(bench.llm.to_dict()))
         there = type(bench.llm).from_dict(data)
         assert there.chat(user("hi")).message.content == SAID
@@ -78,6 +79,7 @@ class Identity(Theme):
             assert each.chat(user("hi")).message.content == SAID
 
     def test_it_can_be_sent_to_another_process(self, bench: Bench) -> None:
+        self.needs("storage")
         bench.llm.chat(user("hi"))
         sent = pickle.dumps(bench.llm)
         there = pickle.loads(sent)
