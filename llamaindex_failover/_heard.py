@@ -54,7 +54,10 @@ OUTPUT = ("completion_tokens", "output_tokens", "candidates_token_count")
 
 def answer(response: ChatResponse, names: Mapping[str, str]) -> Outcome:
     """The answer as a value; ``names`` gives tools their own names back."""
-    (turn,) = to_messages([response.message], lambda message: None)
+    try:
+        (turn,) = to_messages([response.message], lambda message: None)
+    except ValueError as error:
+        return Failure(Kind.MALFORMED, str(error), cause=error)
     return _judged(response, [_own(block, names) for block in turn.content])
 
 
@@ -179,9 +182,12 @@ class Heard:
         if self._last is None:
             return Failure(Kind.EMPTY, "the stream ended without a response")
         outcome = answer(self._last, self.names)
-        if not isinstance(outcome, Answer):
-            outcome = Answer(Message("assistant"))
-        return self._with_all(outcome)
+        if isinstance(outcome, Answer):
+            return self._with_all(outcome)
+        told = self._with_all(Answer(Message("assistant")))
+        if outcome.kind is Kind.EMPTY:  # the last response may be, without the stream being so
+            return told
+        return replace(outcome, partial=told if isinstance(told, Answer) else None)
 
     def _with_all(self, last: Answer) -> Outcome:
         """The last response, with what only earlier ones said."""

@@ -11,6 +11,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -361,11 +362,13 @@ async def test_extractors_at_once_within_rate_limits(world: World, servers: Serv
     assert {each.status for each in world.received} == {200, 503}
 
 
-def test_worker_processes_within_rate_limits(world: World, servers: Servers) -> None:
+def test_worker_processes_within_rate_limits(world: World, servers: Servers, tmp_path: Path) -> None:
+    """Together they send no more than one process may, because they share what they know."""
     for provider in world.providers[1:]:
-        provider.rate_limit(rpm=12, counted_by="sliding")
-    targets = [servers[name].target(model, name=name, rpm=6) for name, model in WIRES.items()]
-    with FailoverLLM(targets, strategy="priority", response_cache=False) as llm:
+        provider.rate_limit(rpm=4, counted_by="sliding")
+    targets = [servers[name].target(model, name=name, rpm=4) for name, model in WIRES.items()]
+    store = f"sqlite:///{tmp_path / 'failover.db'}"
+    with FailoverLLM(targets, strategy="priority", response_cache=False, store=store) as llm:
         extractor = KeywordExtractor(llm=llm, show_progress=False)
         nodes: Any = [TextNode(text=document.text) for document in TEXT]
         nodes = IngestionPipeline(transformations=[extractor]).run(nodes=nodes, num_workers=2)

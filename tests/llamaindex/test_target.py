@@ -537,3 +537,16 @@ async def test_closing_a_stream_early_closes_the_llms_own() -> None:
     await anext(astream)
     await astream.aclose()  # type: ignore[attr-defined]
     assert closed == ["sync", "async"]
+
+
+def test_an_answer_that_cannot_be_understood_is_a_failure_whole_and_streamed() -> None:
+    odd = ChatMessage(role="assistant", content="x", additional_kwargs={"tool_calls": [{"id": None, "function": {}}]})
+    response = ChatResponse(message=odd, delta="x")
+    bench = Bench(response, [response])
+    whole, streamed = bench.attempter.attempt(bench.job()), bench.items()[-1]
+    for outcome in (whole, streamed):
+        assert isinstance(outcome, Failure)
+        assert (outcome.kind, "unknown shape" in outcome.message) == (Kind.MALFORMED, True)
+    assert isinstance(streamed, Failure)
+    assert streamed.partial is not None
+    assert streamed.partial.message.text == "x"
