@@ -181,8 +181,13 @@ def _call(block: ToolCallBlock, exact: Mapping[str, ToolCall]) -> ToolCall:
     return ToolCall(block.tool_call_id or "", block.tool_name, _dumped(block.tool_kwargs))
 
 
+ARGUMENTS = ("input", "args", "arguments", "parameters", "tool_kwargs")
+IDS = ("id", "tool_id", "tool_call_id", "toolUseId")
+"""Words for the same in the shapes of Anthropic, Gemini, Mistral, Cohere, Bedrock and LlamaIndex itself."""
+
+
 def call_of(entry: Any) -> ToolCall:
-    """A call from ``additional_kwargs["tool_calls"]``: a dict or an SDK's object, OpenAI's shape or Anthropic's."""
+    """A call from ``additional_kwargs["tool_calls"]``: a dict or an SDK's object, in any integration's shape."""
     if isinstance(entry, BaseModel):
         entry = entry.model_dump()
     match entry:
@@ -190,10 +195,9 @@ def call_of(entry: Any) -> ToolCall:
             return ToolCall(
                 entry.get("id") or "", name, _dumped(function.get("arguments") or ""), entry.get("extra") or {}
             )
-        case {"name": str(name), "input": given}:
-            return ToolCall(entry.get("id") or "", name, _dumped(given))
-        case {"name": str(name), "args": given}:
-            return ToolCall(entry.get("id") or "", name, _dumped(given))
+        case {"name": str(name)} | {"tool_name": str(name)} if any(word in entry for word in ARGUMENTS):
+            given = next(entry[word] for word in ARGUMENTS if word in entry)
+            return ToolCall(next((entry[word] for word in IDS if entry.get(word)), ""), name, _dumped(given))
     raise ValueError(f"a tool call of unknown shape in additional_kwargs['tool_calls']: {entry!r}")
 
 

@@ -243,10 +243,14 @@ class SdkCall(BaseModel):
         {"id": "c1", "type": "function", "function": {"name": "add", "arguments": '{"a":1}'}},
         {"id": "c1", "function": {"name": "add", "arguments": {"a": 1}}},
         {"id": "c1", "name": "add", "input": {"a": 1}},
+        {"id": "c1", "name": "add", "arguments": {"a": 1}},
+        {"id": "c1", "name": "add", "parameters": {"a": 1}},
+        {"toolUseId": "c1", "name": "add", "input": {"a": 1}},
+        {"tool_id": "c1", "tool_name": "add", "tool_kwargs": {"a": 1}},
         {"id": "c1", "name": "add", "args": {"a": 1}},
         SdkCall(),
     ],
-    ids=["openai", "ollama", "anthropic", "langchain", "sdk object"],
+    ids=["openai", "ollama", "anthropic", "mistral", "cohere", "bedrock", "llamaindex", "gemini", "sdk object"],
 )
 def test_calls_that_stand_only_in_additional_kwargs_are_found(entry: Any) -> None:
     (call,) = assistant(tool_calls=[entry]).tool_calls
