@@ -18,6 +18,7 @@ from failover import (
     StoreUnavailable,
     Target,
 )
+from failover.display.views import view
 from failover.events import Event, StoreBack, StoreLost
 from failover.store.base import Io, Lost, Now
 from failover.types import Failure, Kind, Outcome
@@ -170,6 +171,7 @@ def test_what_was_spent_is_not_made_up_while_the_store_is_lost() -> None:
     with pytest.raises(StoreUnavailable):
         _ = world.guard.budget
     assert world.guard.status()[0].state == "closed"
+    assert "closed" in view(world.guard)[0]
 
 
 async def test_the_async_doors_go_on_as_well() -> None:

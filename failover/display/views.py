@@ -9,6 +9,7 @@ from failover._words import amount, columns, count, duration, money, share
 from failover.client import BudgetStatus, Failover, TargetStatus
 from failover.display import html, pictures
 from failover.display.theme import STATES, colour, fragment, target_colour
+from failover.errors import StoreUnavailable
 from failover.simulate.compare import HEAD, Comparison, row
 from failover.simulate.result import TARGET_HEAD, Figures, Result, target_row
 from failover.types import Response, Step
@@ -30,14 +31,22 @@ STATUS_HEAD = ("target", "state", "answered", "failed", "mean", "tokens", "spent
 
 @view.register
 def _guard(guard: Failover) -> tuple[str, str]:
-    states, budgets = guard.status(), guard.budgets
+    states, budgets = guard.status(), _budgets(guard)
     text = "\n".join((repr(guard), "", *columns(STATUS_HEAD, map(_status_row, states)), *map(_budget_text, budgets)))
     rows = [_status_cells(place, state) for place, state in enumerate(states)]
     return text, fragment(
         html.table(STATUS_HEAD, rows, left=(0, 1), wide=7),
         "".join(map(_budget_html, budgets)),
-        pictures.history(guard.history(), guard.budget),
+        pictures.history(guard.history(), next(iter(budgets), None)),
     )
+
+
+def _budgets(guard: Failover) -> Sequence[BudgetStatus]:
+    """None while nobody knows what was spent, because the store is lost."""
+    try:
+        return guard.budgets
+    except StoreUnavailable:
+        return ()
 
 
 def _status_row(state: TargetStatus) -> tuple[str, ...]:

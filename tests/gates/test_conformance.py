@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
 import json
 from collections.abc import Callable
@@ -57,6 +58,7 @@ def sqlite() -> Store:
 
 
 _files = TemporaryDirectory()
+atexit.register(_files.cleanup)
 _numbers = count()
 STORES: dict[str, Callable[[], Store]] = {"memory": memory, "written down": WrittenDown, "sqlite": sqlite}
 every_store = pytest.mark.parametrize("make", STORES.values(), ids=STORES)
