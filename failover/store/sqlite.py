@@ -86,7 +86,8 @@ class SQLiteStore:
     """A ``Store`` in the file ``path``, made if it is not there.
 
     durable: what has been answered survives a power cut, not only a killed process; about a hundred times slower.
-    timeout: seconds to wait for other processes before the store counts as lost (default 2).
+    timeout: seconds to wait for other processes before the store counts as lost (default 2; durable: 10, for then
+        every one of them waits for the disk).
     retry: the rules of the retry budget, as given to ``Failover``.
 
     Raises ``ConfigurationError`` where the file cannot be used.
@@ -97,10 +98,12 @@ class SQLiteStore:
         path: str | os.PathLike[str],
         *,
         durable: bool = False,
-        timeout: float = 2.0,
+        timeout: float | None = None,
         retry: Retry | None = None,
         random: Callable[[], float] = uniform,
     ) -> None:
+        if timeout is None:
+            timeout = 10.0 if durable else 2.0
         if isinstance(timeout, bool) or not 0 < timeout < float("inf"):
             raise ConfigurationError(f"SQLiteStore: timeout = {timeout!r}: write a number of seconds above 0")
         self._file = File(Path(path).absolute(), durable, timeout)
