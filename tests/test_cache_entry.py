@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from failover.cache.entry import pack, unpack
@@ -56,6 +56,7 @@ def test_what_the_provider_said_of_its_limits_is_not_kept() -> None:
     assert found.hint is None
 
 
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])  # machines may be busy
 @given(st.dictionaries(st.text(), values), st.text())
 def test_any_answer_comes_back_as_it_was_or_is_not_kept(extra: dict[str, Any], text: str) -> None:
     answer = Answer(Message("assistant", (Text(text, extra=extra), ToolCall("1", "f", text, extra))), extra=extra)
