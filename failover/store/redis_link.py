@@ -33,7 +33,7 @@ import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as Disconnected
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import NoScriptError, RedisClusterException, RedisError, ResponseError
 from redis.exceptions import TimeoutError as Late
 from redis.retry import Retry
 
@@ -50,6 +50,7 @@ SCHEMA = "1"
 FORGOTTEN = "it has forgotten its state (restarted empty?); budgets go on from what this process has seen of them"
 MOST_SAID = 6
 """Messages within one exchange; each of the things that can come between comes once, unless the server is unsound."""
+TROUBLE = (RedisError, RedisClusterException, OSError)
 MOST_OWED = 10_000
 MOST_KNOWN = 10_000
 CONNECTIONS = 32
@@ -316,7 +317,7 @@ class Clients:
         except StopIteration as end:
             done: Done = end.value
             return done
-        except (RedisError, OSError) as error:
+        except TROUBLE as error:
             raise Lost(str(error)) from error
 
     async def adrive(self, exchange: Generator[list[Any], Any, Done]) -> Done:
@@ -332,7 +333,7 @@ class Clients:
         except StopIteration as end:
             done: Done = end.value
             return done
-        except (RedisError, OSError) as error:
+        except TROUBLE as error:
             raise Lost(str(error)) from error
 
     def _settings(self, retry: Callable[..., Any], *errors: type[Exception]) -> dict[str, Any]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -22,7 +24,8 @@ from failover import (
     Target,
 )
 from failover.attempter import Job
-from failover.events import Event, StoreBack, StoreLost
+from failover.events import Event as Told
+from failover.events import StoreBack, StoreLost
 from failover.store.base import Now, wait_for
 from failover.store.redis import RedisStore
 from failover.types import Failure, Outcome
@@ -201,7 +204,7 @@ def test_one_guard_serves_any_number_of_event_loops(server: Server) -> None:
 
 
 def test_a_lost_server_refuses_money_and_is_told_of_once(server: Server) -> None:
-    heard: list[Event] = []
+    heard: list[Told] = []
     with running() as own:
         guard = build(own, listeners=[heard.append])
         guard.complete("hi")
@@ -222,6 +225,67 @@ def test_a_lost_server_refuses_money_and_is_told_of_once(server: Server) -> None
         guard.close()
     told = [type(event) for event in heard if isinstance(event, StoreLost | StoreBack)]
     assert told == [StoreLost, StoreBack]
+
+
+def test_a_server_that_is_killed_and_started_again_in_the_middle_of_it_all_has_every_cent(server: Server) -> None:
+    """Ten microdollars and five for each answer, whoever asked, and nothing stays reserved."""
+    script, stop = Counted(), Event()
+    with running("--appendonly", "yes", "--appendfsync", "always") as own:
+        guard = build(own, script)
+        threads = [Thread(target=keep_asking, args=(guard, stop)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        script.wait_for(50)
+        own.kill()
+        own.start()
+        script.wait_for(script.answers + 50)
+        stop.set()
+        for thread in threads:
+            thread.join()
+        guard.complete("hi")  # brings along what is owed
+        guard.complete("hi")
+        assert guard.budget is not None
+        assert (guard.budget.reserved, guard.budget.spent * 10**6) == (0, script.answers * 15)
+        guard.close()
+
+
+class Counted(Sudden):
+    """Counts its answers."""
+
+    answers = 0
+
+    def attempt(self, job: Job) -> Outcome:
+        self.answers += 1
+        return super().attempt(job)
+
+    def wait_for(self, answers: int) -> None:
+        until = time.monotonic() + 30.0
+        while self.answers < answers:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+
+
+def keep_asking(guard: Failover, stop: Event) -> None:
+    while not stop.is_set():
+        if not guard.try_complete("hi").success:
+            stop.wait(0.01)  # refused while the store is lost
+
+
+KEY = "sk-proj-a-key-that-nobody-may-see"
+
+
+def test_no_key_lies_on_the_server(server: Server) -> None:
+    guard = Failover(
+        [Target("openai:gpt-6-luna", api_key=KEY, base_url="http://127.0.0.1:1", rpm=10)], store=server.url, budget=1
+    )
+    with pytest.raises(AllTargetsFailed):
+        guard.complete("hi", max_retries=0)
+    client = server.client()
+    look = {"hash": client.hgetall, "list": lambda key: client.lrange(key, 0, -1), "zset": client.zscan}
+    seen = [str(look[client.type(key)](key)) for key in client.scan_iter()]
+    assert any("connection" in each or "failures" in each for each in seen)
+    assert KEY not in "".join(seen)
+    guard.close()
 
 
 def test_without_a_budget_calls_go_on_while_the_server_is_lost() -> None:
