@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from itertools import pairwise
 
+from failover._shown import Shown
 from failover.events import BreakerChanged, Event, TargetDisabled, TargetEnabled
 from failover.store.base import Now, TargetState
 from failover.types import NANO, Step
@@ -74,7 +75,7 @@ class Spent:
 
 
 @dataclass(frozen=True, slots=True)
-class History:
+class History(Shown):
     """What is remembered, from ``since`` to ``until``; everything in the order of time.
 
     ``lanes`` has every target; each covers the whole time without a gap.  What is remembered is bounded: the last

@@ -510,7 +510,7 @@ def replace_author(message: Message, author: str) -> Message:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class Result(Shown):
     """What ``try_complete`` gives: an answer or an error, never an exception."""
 
     success: bool

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
@@ -16,9 +17,10 @@ from nbclient import NotebookClient
 
 from failover import Budget, CircuitBreaker, ConfigurationError, Failover, Price, Response, Target
 from failover.display import bundle
+from failover.display import pictures as pictures_of
 from failover.display.axes import TimeAxis, above, linear, magnitudes
 from failover.display.panels import Band, _placed
-from failover.display.theme import DARK, SHADES
+from failover.display.theme import DARK, SHADES, poster
 from failover.simulate import Incident, Scenario, Traffic, compare, run
 from failover.testing import ScriptedProvider, Status, simulated
 from failover.types import Answer, Message, Step
@@ -109,6 +111,25 @@ def test_a_response_shows_its_way() -> None:
     said = "".join(picture.itertext())
     assert "connect, 500 ms" in said
     assert "ok, 1.00 s" in said
+
+
+def test_a_call_that_failed_shows_why() -> None:
+    openai = ScriptedProvider("openai")
+    openai.down()
+    text, html = shown(simulated(openai).try_complete("hi", max_retries=0))
+    assert text.startswith("AllTargetsFailed: ")
+    assert "connect" in "".join(pictures(html)[0].itertext())
+
+
+def test_the_picture_of_the_readme_is_whole_and_has_both_grounds() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "outage.svg").read_text()
+    drawn = poster(pictures_of.simulation(run(HOUR, TARGETS)), "One & <only>")
+    for svg in (text, drawn):
+        said = "".join(ElementTree.fromstring(svg).itertext())
+        assert "openai down" in said
+        assert "prefers-color-scheme:dark" in said
+        assert all(shade in said for pair in SHADES.values() for shade in pair)
+    assert "One & <only>" in "".join(ElementTree.fromstring(drawn).itertext())
 
 
 def test_what_came_from_outside_is_escaped() -> None:

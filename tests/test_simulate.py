@@ -202,6 +202,8 @@ def test_calls_stand_in_line_for_room_and_leave_it_in_order() -> None:
     burst = Scenario(Traffic(trace=(0.0, 0.1, 0.2, 0.3), prompt_tokens=100), (), {"*": STEADY})
     lined = list(run(burst, narrow).calls)
     assert result.figures.p99 == pytest.approx(2.0)
+    assert run(burst, narrow).calls[1:3] == lined[1:3]
+    assert run(burst, narrow).calls[-1] == lined[-1]
     assert [call.arrived for call in lined] == [0.0, 0.1, 0.2, 0.3]
     assert [round(call.arrived + call.latency, 3) for call in lined] == [2.0, 4.0, 6.0, 8.0]
 

@@ -10,9 +10,10 @@ from failover.client import BudgetStatus, Failover, TargetStatus
 from failover.display import html, pictures
 from failover.display.theme import STATES, colour, fragment, target_colour
 from failover.errors import StoreUnavailable
+from failover.history import History
+from failover.simulate import result as simulation
 from failover.simulate.compare import HEAD, Comparison, row
-from failover.simulate.result import TARGET_HEAD, Figures, Result, target_row
-from failover.types import Response, Step
+from failover.types import Response, Result, Step
 
 LONGEST = 20_000
 """Characters of an answer that are shown."""
@@ -116,6 +117,25 @@ def _response(response: Response) -> tuple[str, str]:
     )
 
 
+@view.register
+def _outcome(result: Result) -> tuple[str, str]:
+    if result.response is not None:
+        return view(result.response)
+    said = f"{type(result.error).__name__}: {result.error}"
+    picture = pictures.trail(result.trail, result.elapsed) if result.trail else ""
+    return said, fragment(html.title("No answer"), html.quiet(said), picture)
+
+
+@view.register
+def _history(history: History) -> tuple[str, str]:
+    sent = [attempt for attempt in history.attempts if attempt.sent]
+    failed = sum(attempt.reason != "ok" for attempt in sent)
+    text = (
+        f"{count(len(sent))} attempts in {duration(history.until - history.since)}, {count(failed)} without an answer"
+    )
+    return text, fragment(html.quiet(text), pictures.history(history, None))
+
+
 def _facts(response: Response) -> list[tuple[str, str]]:
     usage = response.usage
     facts = [(response.target, "answered")]
@@ -144,18 +164,18 @@ def _worth_a_picture(trail: Sequence[Step]) -> bool:
 
 
 @view.register
-def _result(result: Result) -> tuple[str, str]:
-    told = enumerate(map(target_row, result.targets))
+def _simulation(result: simulation.Result) -> tuple[str, str]:
+    told = enumerate(map(simulation.target_row, result.targets))
     rows = [(html.dot(target_colour(place), name), *rest) for place, (name, *rest) in told]
     return str(result), fragment(
         html.title(result.name),
         html.chips(_chips(result.figures, result.duration)),
         pictures.simulation(result),
-        html.table(TARGET_HEAD, rows, left=(0,), wide=len(TARGET_HEAD) - 1),
+        html.table(simulation.TARGET_HEAD, rows, left=(0,), wide=len(simulation.TARGET_HEAD) - 1),
     )
 
 
-def _chips(figures: Figures, length: float) -> list[tuple[str, str]]:
+def _chips(figures: simulation.Figures, length: float) -> list[tuple[str, str]]:
     return [
         (share(figures.success), "answered"),
         (amount(figures.p50, "s"), "p50"),
@@ -180,7 +200,7 @@ def _comparison(comparison: Comparison) -> tuple[str, str]:
     )
 
 
-def _compared(result: Result, results: Sequence[Result]) -> tuple[str, ...]:
+def _compared(result: simulation.Result, results: Sequence[simulation.Result]) -> tuple[str, ...]:
     """A row with bars that can be compared down the column."""
     name, answered, p50, p99, attempts, wasted, cost, errors = row(result)
     figures = result.figures

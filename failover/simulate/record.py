@@ -6,7 +6,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 from failover.errors import FailoverError
 from failover.events import BreakerChanged, Event, TargetDisabled, TargetEnabled
@@ -57,8 +57,16 @@ class Calls(Sequence[CallRecord]):
     def __len__(self) -> int:
         return len(self.arrived)
 
-    def __getitem__(self, place: int | slice) -> CallRecord:  # type: ignore[override]  # one at a time is enough
-        assert isinstance(place, int), "take one call at a time"
+    @overload
+    def __getitem__(self, place: int) -> CallRecord: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[CallRecord]: ...
+    def __getitem__(self, place: int | slice) -> CallRecord | list[CallRecord]:
+        if isinstance(place, slice):
+            return [self._record(each) for each in range(*place.indices(len(self)))]
+        return self._record(place)
+
+    def _record(self, place: int) -> CallRecord:
         target, error = self.target[place], self.error[place]
         return CallRecord(
             self.arrived[place],
@@ -70,7 +78,7 @@ class Calls(Sequence[CallRecord]):
         )
 
     def __iter__(self) -> Iterator[CallRecord]:
-        return (self[place] for place in range(len(self)))
+        return map(self._record, range(len(self)))
 
 
 @dataclass(slots=True)

@@ -48,6 +48,7 @@ from failover import (
     ToolCall,
     ToolResult,
     Usage,
+    simulate,
 )
 from failover.history import Span
 
@@ -94,6 +95,13 @@ assert_type(guard.history().lanes, Mapping[str, tuple[Span, ...]])
 assert_type(guard.subscribe(print), Callable[[], None])
 guard.complete("hi", temprature=0.5)  # type: ignore[call-arg]
 guard.complete(5)  # type: ignore[arg-type]
+
+
+day = simulate.Scenario(simulate.Traffic(rate=1, duration="1d"), [simulate.Incident("openai", "down", "1h", 7200)])
+simulate.Incident("openai", "gone", 0, 1)  # type: ignore[arg-type]
+assert_type(simulate.run(day, guard), simulate.Result)
+assert_type(simulate.run(day, ["openai:gpt-6-luna"], budget=5).figures.success, float | None)
+assert_type(simulate.compare({"one": {}, "two": guard}, day, [local])["one"].calls[0], simulate.CallRecord)
 
 
 async def doors() -> None:
