@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import io
 import ssl
+import warnings
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -46,13 +48,31 @@ ERRORS: tuple[tuple[type[Exception], type[Exception]], ...] = (
 RAISED = tuple(theirs for theirs, _ in ERRORS)
 
 
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)  # it would rather not be inherited from
+
+    class _QuietSession(ClientSession):
+        """One that may be left behind, with its event loop or with its ``Failover``: that is nobody's mistake."""
+
+        def __del__(self, *given: object) -> None:
+            """Says nothing."""
+
+
+class _QuietConnector(TCPConnector):
+    """The same of the connections: they are closed, without a word."""
+
+    def __del__(self, *given: object) -> None:
+        with suppress(Exception):  # at the very end of a process there may be nothing left to do it with
+            self._close_immediately()  # type: ignore[attr-defined]  # private; without it the loop's end closes them
+
+
 class Session:
     """The connections of one target in one event loop; made on that loop."""
 
     def __init__(self, verify: ssl.SSLContext, keepalive: float | None) -> None:
-        connector = TCPConnector(limit=0, ssl=verify, keepalive_timeout=keepalive)
+        connector = _QuietConnector(limit=0, ssl=verify, keepalive_timeout=keepalive)
         quiet = ("Accept", "Accept-Encoding", "User-Agent")
-        self._session = ClientSession(connector=connector, cookie_jar=DummyCookieJar(), skip_auto_headers=quiet)
+        self._session = _QuietSession(connector=connector, cookie_jar=DummyCookieJar(), skip_auto_headers=quiet)
 
     async def send(self, letter: Letter) -> Reply:
         body = letter.body

@@ -29,6 +29,8 @@ SILENT = frozenset(("cachePoint", "cache_point"))
 
 def blocks_of(content: str | Iterable[Part]) -> tuple[Block, ...]:
     """Blocks of what a user, a system prompt or a tool says.  Raises ``BadRequest`` for a part nobody knows."""
+    if isinstance(content, str):
+        return (Text(content),) if content else ()
     return tuple(block for part in _parts(content) for block in _strict(part))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import subprocess
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -137,3 +138,25 @@ async def test_a_refused_connection_is_told_from_one_that_broke(carrier: str) ->
     (error,) = caught.value.exceptions
     assert isinstance(error, ProviderError)
     assert (error.failure.kind, error.failure.sent) == ("connect", False)
+
+
+LEFT_BEHIND = """
+import asyncio, gc
+from failover import Failover
+from failover.testing import Reply, ScriptedProvider, serve
+
+with serve(ScriptedProvider("openai", respond=lambda question: Reply("A short answer."))) as servers:
+    guard = Failover([servers["openai"].target("gpt-6-luna")])
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(guard.acomplete("hi"))
+    {end}
+    del guard
+    gc.collect()
+"""
+
+
+@pytest.mark.parametrize("end", ["loop.close()", "pass", "loop.run_until_complete(guard.aclose())"])
+def test_connections_that_are_left_behind_say_nothing(end: str) -> None:
+    command = [sys.executable, "-c", LEFT_BEHIND.format(end=end)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (said.stdout, said.stderr) == ("", "")
