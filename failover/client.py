@@ -34,7 +34,7 @@ from failover.facts import Facts
 from failover.history import History
 from failover.settings import Budget, Cache, CircuitBreaker, Hedge, Retry, Target, Timeouts
 from failover.store.base import BudgetState, Charge, Claims, Now, ResponseCache, Store, wait_for
-from failover.store.choice import open_store
+from failover.store.choice import open_store, portable
 from failover.store.memory import MemoryStore
 from failover.store.shelter import Shelter
 from failover.types import NANO, CallOptions, Chunk, Request, Response, Result
@@ -444,14 +444,16 @@ class Failover(Shown):
         return f"Failover([{', '.join(map(repr, self._names))}])"
 
     def __reduce__(self) -> Any:
-        """Configuration only.  A hard budget in memory cannot be in two processes, so it refuses."""
+        """Configuration only, without secrets.  A hard budget in memory cannot be in two processes, so it refuses."""
         budgeted = budgets_of(self._config["budget"]) or any(live.charges for live in self._core.lives)
         if budgeted and isinstance(self._core.store, MemoryStore):
             raise ConfigurationError(
                 "a budget kept in memory cannot be pickled: every process would spend it anew; write "
                 'store="sqlite:///failover.db", which all processes of a machine share'
             )
-        return _rebuild, (type(self), self.targets, self._config)
+        store = self._config["store"]
+        config = {**self._config, "store": portable(store) if isinstance(store, str) else store}
+        return _rebuild, (type(self), self.targets, config)
 
 
 def _rebuild(cls: type[Failover], targets: tuple[Target, ...], config: Mapping[str, Any]) -> Failover:

@@ -7,6 +7,7 @@ Times are seconds, money is US dollars, rates are per minute.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, fields
 from datetime import date
@@ -292,6 +293,9 @@ class Timeouts:
 
 # ----------------------------------------------------------------- targets
 
+CREDENTIAL_HEADER = re.compile("auth|key|token|secret|password|cookie", re.IGNORECASE)
+"""Headers whose values are credentials, by their names."""
+
 ApiKey = SecretStr | Callable[[], str]
 Input = Literal["image", "document", "audio", "video"]
 DialectName = Literal["chat", "responses", "anthropic"]
@@ -317,7 +321,9 @@ class Target:
     price: overrides the table.
     budget: a hard cap on this target alone.
     breaker, timeouts: override the orchestrator's.
-    headers, extra_body: added to every request.
+    headers: added to every request; those that carry a credential (``Authorization``, ``...-Key``) are kept as secret
+        as ``api_key``.
+    extra_body: added to every request's body.
     context_window, max_output_tokens: tokens, where the table of models is wrong or silent.
     inputs: which media the model takes beside text, where the table is wrong or silent.
     tools, structured_output: whether it can, where the table is wrong or silent.
@@ -372,7 +378,15 @@ class Target:
 
     def __reduce__(self) -> Any:
         """Pickles carry no key: where it arrives, it is looked up in the environment."""
-        return _target, ({field.name: getattr(self, field.name) for field in fields(self) if field.name != "api_key"},)
+        return _target, (self.portable(),)
+
+    def portable(self) -> dict[str, Any]:
+        """The fields as they may leave this process: no key, no header that carries one, no user in the URL."""
+        said = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "api_key"}
+        said["headers"] = {name: value for name, value in self.headers.items() if not CREDENTIAL_HEADER.search(name)}
+        if self.base_url is not None:
+            said["base_url"] = re.sub("//[^/]*@", "//", self.base_url)
+        return said
 
     @property
     def limits(self) -> RateLimit:

@@ -18,9 +18,9 @@ from typing import Any
 from langchain_core.load.serializable import Serializable
 from pydantic import SecretStr
 
-from failover._checked import without_userinfo
 from failover.dialects.providers import PROVIDERS
 from failover.settings import Target
+from failover.store.choice import VARIABLE, portable
 
 
 def saved_options(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -30,11 +30,8 @@ def saved_options(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _store(store: Any) -> Any:
     """An address that holds a password is a secret."""
-    hidden = isinstance(store, str) and without_userinfo(store) != store
-    return _Key(variable=STORE_VARIABLE) if hidden else _saved(store)
-
-
-STORE_VARIABLE = "REDIS_URL"
+    hidden = isinstance(store, str) and portable(store) != store
+    return _Key(variable=VARIABLE) if hidden else _saved(store)
 
 
 def saved_targets(targets: Sequence[Target]) -> list[Any]:
@@ -42,7 +39,8 @@ def saved_targets(targets: Sequence[Target]) -> list[Any]:
 
 
 def _target(target: Target) -> Any:
-    said = {name: _saved(value) for name, value in _changed(target).items()}
+    portable = target.portable()
+    said = {name: _saved(portable.get(name, value)) for name, value in _changed(target).items()}
     if "api_key" in said:
         said["api_key"] = _secret(target)
     return target.name if said.keys() == {"name"} else said

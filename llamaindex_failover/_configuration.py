@@ -1,29 +1,27 @@
 """A ``Failover``'s configuration as plain data, for ``to_dict``, and back.
 
-Never in it: keys, headers, passwords in URLs, and whatever lives (clients, listeners, stores, framework models).  Keys
-are taken from the environment again when it is read, and so is a store's password (``REDIS_URL``); so a ``to_dict``
-may be stored, logged and compared.  It is equal for equal configurations in every process: ``IngestionPipeline`` keys
-its cache by it.
+Never in it: keys, headers that carry one, passwords in URLs, and whatever lives (clients, listeners, stores, framework
+models).  Keys are taken from the environment again when it is read, and so is a store's password (``REDIS_URL``); so a
+``to_dict`` may be stored, logged and compared.  It is equal for equal configurations in every process:
+``IngestionPipeline`` keys its cache by it.
 """
 
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from difflib import get_close_matches
 from typing import Any, Literal, TypedDict
-from urllib.parse import urlsplit
 
 import httpx
 from pydantic import TypeAdapter
 
-from failover._checked import without_userinfo
 from failover.client import Failover
 from failover.errors import ConfigurationError
 from failover.events import Listener
 from failover.settings import Budget, Cache, CircuitBreaker, Hedge, Retry, Target, Timeouts
+from failover.store.choice import portable
 
 
 class Orchestration(TypedDict, total=False):
@@ -69,8 +67,6 @@ LIVE = frozenset({"listeners", "client", "async_client"})
 SECRET = {"api_key", "headers", "attempter"}
 DEFAULTS = {name: each.default for name, each in inspect.signature(Failover.__init__).parameters.items()}
 FRAMEWORK_MODEL = "not_implemented"
-STORE_VARIABLE = "REDIS_URL"
-"""Where the password of a store's address is found again."""
 
 
 # -------------------------------------------------------------------- dump
@@ -86,16 +82,12 @@ def dumped(failover: Failover) -> dict[str, Any]:
 
 def _store(store: Any) -> dict[str, str]:
     """Its address, without a password; a store that lives is left out."""
-    if not isinstance(store, str):
-        return {}
-    parts = urlsplit(store)
-    return {"store": without_userinfo(store) if parts.password or "password" in parts.query else store}
+    return {"store": portable(store)} if isinstance(store, str) else {}
 
 
 def _target(target: Target) -> str | dict[str, Any]:
     facts = TypeAdapter(Target).dump_python(target, mode="json", exclude=SECRET, exclude_defaults=True)
-    if target.base_url is not None:
-        facts["base_url"] = without_userinfo(target.base_url)
+    facts |= {name: value for name, value in target.portable().items() if value and name in ("base_url", "headers")}
     if target.attempter is not None:
         facts["attempter"] = FRAMEWORK_MODEL
     return target.name if set(facts) == {"name"} else facts
@@ -124,20 +116,11 @@ def _revived(name: str, value: Any) -> Any:
         return [_revived_target(each) for each in value]
     if name == "budget" and isinstance(value, str):
         return Decimal(value)
-    if name == "store" and isinstance(value, str) and "***" in value:
-        return _revived_store(value)
     if name in SETTINGS and isinstance(value, Mapping):
         return SETTINGS[name](**value)
     if name in SETTINGS and isinstance(value, list):
         return [_revived(name, each) for each in value]
     return value
-
-
-def _revived_store(address: str) -> str:
-    whole = os.environ.get(STORE_VARIABLE, "")
-    if without_userinfo(whole) == address:
-        return whole
-    raise ConfigurationError(f"the password of the store {address} is not written into a dict; set {STORE_VARIABLE}")
 
 
 def _revived_target(given: Any) -> Any:

@@ -13,6 +13,7 @@ import pytest
 from pydantic import SecretStr
 
 from failover import ConfigurationError, Failover, Retry, Target
+from failover.store.choice import open_store, portable
 from failover.testing import ErrorInBody, Malformed, Redirect, ScriptedProvider, Served, Status, serve
 
 CANARY = "sk-canary-0123456789abcdef"
@@ -109,3 +110,32 @@ def test_a_function_is_asked_for_the_key_at_every_attempt(served: tuple[Scripted
     with Failover([here.target("gpt-6-luna", api_key=lambda: next(keys))], response_cache=False) as guard:
         assert guard.complete("hi").content
         assert guard.complete("hi").content
+
+
+# ------------------------------------------------------- what leaves the process
+
+
+def test_a_header_with_a_credential_and_the_user_of_a_url_are_in_no_pickle() -> None:
+    headers = {"Authorization": f"Bearer {CANARY}", "X-Api-Key": CANARY, "X-Team": "search"}
+    target = Target("mine", base_url=f"http://me:{CANARY}@localhost/v1", model="m", headers=headers)
+    packed = pickle.dumps(target)
+    assert b"canary" not in packed
+    assert pickle.loads(packed) == Target(
+        "mine", base_url="http://localhost/v1", model="m", headers={"X-Team": "search"}
+    )
+
+
+def test_the_password_of_a_store_stays_and_is_found_where_the_address_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = f"redis://:{CANARY}@127.0.0.1:9/0"
+    assert portable(whole) == "redis://***@127.0.0.1:9/0"
+    with pytest.raises(ConfigurationError, match="set REDIS_URL"):
+        open_store(portable(whole), Retry(), lambda: 0.5)
+    monkeypatch.setenv("REDIS_URL", whole)
+    with pytest.raises(ConfigurationError, match=r"127\.0\.0\.1:9") as caught:
+        open_store(portable(whole), Retry(), lambda: 0.5).salt()
+    assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize("store", ["redis://store.example/0?socket_timeout=2", "sqlite:///a.db?durable=true", "memory"])
+def test_a_store_without_a_password_travels_as_it_is(store: str) -> None:
+    assert portable(store) == store

@@ -529,6 +529,11 @@ def test_a_log_that_older_libraries_get_wrong_is_not_used(path: Path) -> None:
     assert (mode == "wal") == (sqlite3.sqlite_version_info >= SAFE_WAL)
 
 
+def test_a_new_file_is_its_owners_alone(path: Path) -> None:
+    SQLiteStore(path)
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
 def test_nonsense_is_refused_by_the_store_itself(path: Path) -> None:
     with pytest.raises(ConfigurationError, match="timeout = 0"):
         SQLiteStore(path, timeout=0)

@@ -52,9 +52,13 @@ class File:
         self._lock: int | None = None
 
     def create(self) -> None:
-        """Make the file if there is none, and see that it can be used.  Raises ``ConfigurationError``."""
+        """Make the file if there is none, and see that it can be used.  Raises ``ConfigurationError``.
+
+        A new one is its owner's alone: it holds answers, and money that whoever can write to it can spend.
+        """
         try:
             with self._queued():
+                os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
                 self._db = self._connect("rwc")
                 self._db.execute("BEGIN IMMEDIATE")
                 if _empty(self._db):
