@@ -155,6 +155,7 @@ class Candidate:
     line: str | None = None
     out: bool = False
     retries: int = 0
+    owes: bool = False  # its next attempt is a retry that has not been taken out of the retry budget
     adapted: set[Kind] = field(default_factory=set)  # to what it has been
     credential: str = ""  # that was last used
     opened: bool = False  # its circuit, by its last failure
@@ -319,11 +320,13 @@ class Call:
                 continue
             if self.lazy and (hit := (yield from self._cached((candidate.live,)))):
                 return hit
+            if candidate.owes and not (yield from self._pays(candidate)):
+                continue
             outcome = yield from self._ask(candidate)
             if isinstance(outcome, Answer):
                 return self._respond(candidate, outcome)
             if outcome is not None:
-                yield from self._failed(candidate, outcome)
+                self._failed(candidate, outcome)
 
     # --------------------------------------------------------- candidates
 
@@ -381,13 +384,18 @@ class Call:
         recheck = min((each.recheck for each in waiting), default=inf)
         seconds = max(0.0, min(earliest, limit, recheck) - now)
         if not lines:
-            yield Sleep(seconds)
+            yield from self._sleep(seconds, min(waiting, key=_ready))
             return
         self.core.store.line_up(self.ticket, lines, self.core.now())
         self.in_line = True
         self._tell(events.Waiting, seconds=seconds)
         yield Wait(self.ticket, seconds)
         self._wake(waiting)
+
+    def _sleep(self, seconds: float, candidate: Candidate) -> Steps[None]:
+        """Until the moment of this candidate; nobody sleeps towards a retry that will not be allowed."""
+        if not candidate.owes or (yield from self._pays(candidate)):
+            yield Sleep(seconds)
 
     def _limit(self, now: float, in_line: bool) -> float:
         """The moment after which waiting makes no sense; time in lines is bounded by itself."""
@@ -567,7 +575,7 @@ class Call:
         if self.core.watched:
             self._tell(events.PassedOver, target=name, reason=str(reason), detail=detail)
 
-    def _failed(self, candidate: Candidate, failure: Failure) -> Steps[None]:
+    def _failed(self, candidate: Candidate, failure: Failure) -> None:
         """What a failure means for this call; raises when it must not go on."""
         error = VERDICTS[failure.kind].error(failure, candidate.live.name, tuple(self.trail))
         candidate.kind = failure.kind
@@ -586,7 +594,7 @@ class Call:
             self._only_larger(candidate.live)
         if failure.kind is Kind.EMPTY and failure.partial is not None:
             self.empty = (candidate, failure.partial)
-        yield from self._rest_or_leave(candidate, failure, error)
+        self._rest_or_leave(candidate, failure, error)
 
     def _off(self, live: Live, detail: str, reason: str) -> None:
         """Say once that a target is switched off."""
@@ -594,18 +602,17 @@ class Call:
             live.off = True
             self._tell(events.TargetDisabled, target=live.name, detail=detail, reason=reason)
 
-    def _rest_or_leave(self, candidate: Candidate, failure: Failure, error: FailoverError) -> Steps[None]:
+    def _rest_or_leave(self, candidate: Candidate, failure: Failure, error: FailoverError) -> None:
         if not self._has_retries(candidate, failure):
             candidate.leave(error)
-        elif candidate.opened:  # nobody sleeps towards an open circuit; its gate says at once until when it is
-            candidate.retries += 1
+            return
+        candidate.retries += 1
+        candidate.owes = not candidate.opened
+        if candidate.opened:  # nobody sleeps towards an open circuit; its gate says at once until when it is
             candidate.rest(error, self._now())
-        elif (yield from self._retry_allowed()):
-            candidate.retries += 1
-            delay = backoff(self.core.retry, candidate.retries, failure.retry_after, self.core.random)
-            candidate.rest(error, self._now() + delay)
-        else:
-            candidate.leave(error)
+            return
+        delay = backoff(self.core.retry, candidate.retries, failure.retry_after, self.core.random)
+        candidate.rest(error, self._now() + delay)
 
     def _has_retries(self, candidate: Candidate, failure: Failure) -> bool:
         retry = self.core.retry
@@ -614,10 +621,13 @@ class Call:
             return False
         return may_retry(failure)
 
-    def _retry_allowed(self) -> Steps[bool]:
-        """Takes one out of the retry budget."""
+    def _pays(self, candidate: Candidate) -> Steps[bool]:
+        """Take its retry out of the retry budget, now that nobody else is left to ask; without one it is out."""
         allows = self.core.store.allow_retry(self.core.now())
-        return (yield from self._fetched(allows)) if isinstance(allows, Io) else allows
+        allowed = (yield from self._fetched(allows)) if isinstance(allows, Io) else allows
+        candidate.owes = False
+        candidate.out = not allowed
+        return allowed
 
     def _ask_again(self, candidate: Candidate, error: FailoverError) -> None:
         """This one at once, before anyone else."""
@@ -866,7 +876,7 @@ def _cacheable(answer: Answer) -> bool:
     return bool(answer.message.text or answer.message.tool_calls) and answer.finish_reason in CACHED
 
 
-_identity = attrgetter("identity")
+_identity, _ready = attrgetter("identity"), attrgetter("ready")
 PARAMETERS = (
     "max_tokens",
     "temperature",

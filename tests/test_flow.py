@@ -449,3 +449,24 @@ def test_a_target_that_refuses_again_after_it_was_adapted_to_is_left() -> None:
     world = World(a=refused, b=ok("B"))
     assert world.send(Request(ASK.messages, seed=1)).target == "b"
     assert world.calls() == {"a": 2, "b": 1}
+
+
+@pytest.mark.parametrize("base", [0.5, 0.0])
+def test_an_outage_of_one_target_takes_nothing_out_of_the_retry_budget_while_another_answers(base: float) -> None:
+    rules = {"retry": Retry(budget=0.0, floor=1, base=base), "breaker": CircuitBreaker(failure_threshold=100)}
+    world = World(rules, a=DOWN, b=[*[ok()] * 5, DOWN, ok()])
+    for _ in range(5):
+        world.send()
+    assert world.calls() == {"a": 5, "b": 5}
+    with pytest.raises(AllTargetsFailed):  # the one retry that is left
+        world.send()
+    assert sum(world.calls().values()) == 13
+
+
+def test_nobody_waits_for_a_retry_that_is_not_allowed() -> None:
+    world = World({"retry": Retry(budget=0.0, floor=0)}, a=bad(Kind.RATE_LIMITED, retry_after=30.0))
+    with pytest.raises(AllTargetsFailed) as caught:
+        world.send()
+    assert world.time == 0.0
+    assert world.calls() == {"a": 1}
+    assert caught.value.retry_at == pytest.approx(30.0)
