@@ -7,13 +7,14 @@ BIN     := $(VENV)/bin
 LOCK    := requirements/dev.txt
 LOWEST  := requirements/lowest.txt
 READY   := $(VENV)/.ready-$(shell cat $(LOCK) pyproject.toml | cksum | cut -d' ' -f1)
+PEERS   := .venv-bench/.ready-$(shell cat benchmarks/requirements.txt pyproject.toml | cksum | cut -d' ' -f1)
 COMPILE  = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --upgrade --no-header \
            --no-emit-index-url --no-emit-find-links --all-extras --group dev pyproject.toml
 # Two workers pay as soon as the suite takes longer than their start; TESTS="tests/test_prices.py -k tier" narrows it.
 TESTS   ?= -n 2 tests
 
 .DEFAULT_GOAL := help
-.PHONY: help test lint types layers demo docs build lock notebooks pictures prices format test-lowest test-wheel clean
+.PHONY: help test lint types layers demo docs build bench trouble lock notebooks pictures prices format test-lowest test-wheel clean
 
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -69,11 +70,17 @@ build: $(READY) ## the wheel and the source distribution, in dist/
 test-wheel: $(READY) ## the wheel in empty environments, each extra alone, without the source
 	$(BIN)/python scripts/installed.py
 
-bench: $(READY) ## speed against the peers, in an environment of their own (ten minutes)
+bench: $(PEERS) ## speed against the peers, in an environment of their own (ten minutes)
+	.venv-bench/bin/python -m benchmarks.compare
+
+trouble: $(PEERS) ## the same faults for us and for the peers (ten minutes)
+	.venv-bench/bin/python -m benchmarks.in_trouble
+
+$(PEERS): $(READY)
 	$(PYTHON) -m venv --clear .venv-bench
 	$(BIN)/uv pip install --quiet --python .venv-bench/bin/python -r benchmarks/requirements.txt \
 	  --editable '.[langchain,llamaindex,aiohttp]'
-	.venv-bench/bin/python -m benchmarks.compare
+	@touch $@
 
 clean: ## forget the environments and every cache
 	rm -rf $(VENV) .venv-lowest .venv-bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

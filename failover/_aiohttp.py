@@ -5,6 +5,7 @@ Used where aiohttp is installed.  What it raises is told in httpx's exceptions, 
 
 from __future__ import annotations
 
+import asyncio
 import io
 import ssl
 import warnings
@@ -111,7 +112,10 @@ class Reply:
             raise translated(error) from error
 
     async def aclose(self) -> None:
-        self._response.close()
+        """One that was cut short takes its connection with it, before whoever leaves it goes on."""
+        if self._response.connection is not None:
+            self._response.close()
+            await asyncio.sleep(0)  # a transport closes its socket in the loop's next round
 
 
 def translated(error: Exception) -> Exception:

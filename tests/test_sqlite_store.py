@@ -481,7 +481,7 @@ def test_a_file_that_was_copied_in_the_middle_of_a_write_is_whole_or_refused(pat
         (lambda path: sqlite3.connect(path).execute("CREATE TABLE t(x)").connection.close(), "something else"),
         (lambda path: (bench(path), edit(path, "PRAGMA user_version = 9")), "version 9"),
         (lambda path: lose_the_leases(path), "damaged"),
-        (lambda path: path.mkdir(), "unable to open"),
+        (lambda path: path.mkdir(), "Is a directory"),
     ],
     ids=["no database", "of something else", "another version", "half a transaction", "a directory"],
 )  # fmt: skip
