@@ -26,6 +26,7 @@ from weakref import WeakKeyDictionary
 import httpx
 
 from failover._deadline import exact
+from failover._loops import UntilLoopEnds
 from failover.settings import Timeouts
 
 T = TypeVar("T")
@@ -105,9 +106,9 @@ class Connections:
             return self._given_async
         loop = asyncio.get_running_loop()
         kept = self._lines.get(loop)
-        if kept is None or kept.closed:
+        if kept is None or kept.over:
             kept = _Kept(_aopen(self._http2))
-            await kept.until_loop_ends()
+            await kept.begin()
             self._lines[loop] = kept
         return kept.send
 
@@ -123,31 +124,12 @@ class Connections:
             await kept.aclose()
 
 
-class _Kept:
-    """An async line that is closed with its event loop.
-
-    ``asyncio.run`` closes every async generator that is still open before it closes its loop; one that holds the
-    line is how it learns that its loop ends.
-    """
+class _Kept(UntilLoopEnds):
+    """An async line that is closed with its event loop."""
 
     def __init__(self, line: AsyncLine) -> None:
+        super().__init__(line.aclose)
         self.send = line.send
-        self.closed = False
-        self._aclose = line.aclose
-        self._keeper = self._keep()
-
-    async def until_loop_ends(self) -> None:
-        await anext(self._keeper)
-
-    async def aclose(self) -> None:
-        await self._keeper.aclose()
-
-    async def _keep(self) -> AsyncGenerator[None]:
-        try:
-            yield
-        finally:
-            self.closed = True
-            await self._aclose()
 
 
 # ----------------------------------------------------------------- opening

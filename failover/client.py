@@ -20,6 +20,7 @@ from failover._audience import Audience
 from failover._build import Builder, budgets_of, charges_of, connections_maker, targets_of
 from failover._checked import without_userinfo
 from failover._flow import Call, Core
+from failover._fork import afresh_after_fork
 from failover._ledger import Ledger
 from failover._live import Live
 from failover._options import OnContentFilter, OnStoreLost, OnStreamCut, check
@@ -155,9 +156,9 @@ class Failover(Shown):
         self._core.deadline, self._core.max_wait = deadline, max_wait
         self._core.resume = on_stream_cut == "resume"
         self._core.pass_filtered = on_content_filter == "next"
-        _living.add(self)
+        afresh_after_fork(self)
 
-    def _begin_afresh(self) -> None:
+    def begin_afresh(self) -> None:
         """In a forked child: connections, flights and locks are its parent's."""
         for connections in self._connections:
             connections.begin_afresh()
@@ -504,15 +505,3 @@ def _status(live: Live, state: Any, now: Now) -> TargetStatus:
         cost=Decimal(tally.cost) / NANO,
         detail=cast(str, state.detail) or tally.last_error,
     )
-
-
-_living: weakref.WeakSet[Failover] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for guard in list(_living):
-        guard._begin_afresh()
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
-    os.register_at_fork(after_in_child=_after_fork)

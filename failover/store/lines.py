@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 
@@ -128,6 +128,19 @@ class Lines:
     def _summon(self, ticket: Ticket, now: float) -> None:
         ticket.called = now
         self.called.append(ticket)
+
+
+def notify(called: deque[Ticket], leave: Callable[[Ticket], None]) -> None:
+    """Tell whoever was called; one whose event loop is gone has to leave its place to the next."""
+    while called:
+        try:
+            ticket = called.popleft()
+        except IndexError:  # another thread has told the last one
+            return
+        try:
+            ticket.notify()
+        except RuntimeError:
+            leave(ticket)
 
 
 def _absent(ticket: Ticket, now: float) -> bool:

@@ -13,15 +13,14 @@ in memory is refused there, because both would spend it.
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections import deque
 from collections.abc import Callable, Sequence
 from itertools import count
 from threading import RLock
 from typing import Any
-from weakref import WeakSet
 
+from failover._fork import afresh_after_fork
 from failover.errors import ConfigurationError
 from failover.rules import retry
 from failover.settings import Cache, Retry
@@ -39,7 +38,7 @@ from failover.store.base import (
     Ticket,
     Transition,
 )
-from failover.store.lines import Lines
+from failover.store.lines import Lines, notify
 
 Step = Callable[..., Transition | None]
 
@@ -55,7 +54,7 @@ class MemoryStore:
         self._forked = False
         self._salt = secrets.token_bytes(16)
         self._begin()
-        _stores.add(self)
+        afresh_after_fork(self)
 
     def _begin(self) -> None:
         self._lock = RLock()
@@ -223,19 +222,11 @@ class MemoryStore:
     # ------------------------------------------------------- outside the lock
 
     def _notify(self) -> None:
-        """Tell whoever was called; one whose event loop is gone leaves its place to the next."""
-        called = self._lines.called
-        while called:
-            try:
-                ticket = called.popleft()
-            except IndexError:  # another thread has told the last one
-                return
-            try:
-                ticket.notify()
-            except RuntimeError:
-                self._do(self._leave, ticket, Now(self._state.mono, self._state.wall))
+        notify(self._lines.called, lambda gone: self.leave(gone, Now(self._state.mono, self._state.wall)))
 
-    def _after_fork(self) -> None:
+    # ------------------------------------------------------------ after a fork
+
+    def begin_afresh(self) -> None:
         self._begin()
         self._forked = True
 
@@ -244,13 +235,3 @@ _FORKED = (
     "a budget kept in memory cannot be shared with a forked process, both would spend it: write "
     'store="sqlite:///failover.db", or build the Failover object in the child'
 )
-_stores: WeakSet[MemoryStore] = WeakSet()
-
-
-def _begin_afresh() -> None:
-    for store in list(_stores):
-        store._after_fork()
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
-    os.register_at_fork(after_in_child=_begin_afresh)

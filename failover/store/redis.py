@@ -17,7 +17,6 @@ After ``fork`` the child begins afresh: names, lines and connections are its par
 from __future__ import annotations
 
 import json
-import os
 import secrets
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -26,9 +25,9 @@ from itertools import count
 from threading import RLock
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import parse_qsl, urlencode
-from weakref import WeakSet
 
 from failover._checked import without_userinfo
+from failover._fork import afresh_after_fork
 from failover.cache.redis import ClaimingCache, RedisCache
 from failover.errors import ConfigurationError
 from failover.settings import Cache, Retry
@@ -50,7 +49,7 @@ from failover.store.base import (
     Ticket,
     Transition,
 )
-from failover.store.lines import Lines
+from failover.store.lines import Lines, notify
 from failover.store.redis_link import Done, Link, Step
 from failover.store.state import desk_line, money_line
 
@@ -92,7 +91,7 @@ class RedisStore:
         self._link = Link(url, namespace, timeout, cluster, by_hand)
         self._rules_json: dict[int, tuple[Gates, str]] = {}
         self._begin()
-        _stores.add(self)
+        afresh_after_fork(self)
 
     def _begin(self) -> None:
         self._name = secrets.token_hex(8)
@@ -281,7 +280,7 @@ class RedisStore:
         moment = _local(until, done, now)
         return TargetState(gates.target, state, moment, int(failures), int(flying), waiting, detail)
 
-    def _after_fork(self) -> None:
+    def begin_afresh(self) -> None:
         self._link.begin_afresh()
         self._begin()
 
@@ -316,7 +315,7 @@ class _WaitingRoom:
                     self._put_off.popleft()(self._lines)
             finally:
                 self._busy = False
-        self._notify()
+        notify(self._lines.called, lambda gone: self.do(lambda lines: lines.leave(gone, 0.0)))
 
     def waiting(self, line: str) -> int:
         return self._lines.waiting(line)
@@ -343,19 +342,6 @@ class _WaitingRoom:
 
         self.do(step)
         return place
-
-    def _notify(self) -> None:
-        """Tell whoever was called; one whose event loop is gone leaves its place to the next."""
-        called = self._lines.called
-        while called:
-            try:
-                ticket = called.popleft()
-            except IndexError:  # another thread has told the last one
-                return
-            try:
-                ticket.notify()
-            except RuntimeError:
-                self.do(lambda lines, gone=ticket: lines.leave(gone, 0.0))  # type: ignore[misc]  # bound at once
 
 
 # -------------------------------------------------------------- on the wire
@@ -412,18 +398,6 @@ def _nothing(done: Done) -> None:
 def _budget(charge: Charge, row: Sequence[str]) -> BudgetState:
     spent, reserved, ends = row
     return BudgetState(charge.scope, charge.limit, int(spent), int(reserved), float(ends) if ends else None)
-
-
-_stores: WeakSet[RedisStore] = WeakSet()
-
-
-def _begin_afresh() -> None:
-    for store in list(_stores):
-        store._after_fork()
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
-    os.register_at_fork(after_in_child=_begin_afresh)
 
 
 # ------------------------------------------------------------------ by URL

@@ -21,7 +21,7 @@ import asyncio
 import json
 import secrets
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha1
 from importlib.resources import files
@@ -37,6 +37,7 @@ from redis.exceptions import NoScriptError, RedisClusterException, RedisError, R
 from redis.exceptions import TimeoutError as Late
 from redis.retry import Retry
 
+from failover._loops import UntilLoopEnds
 from failover.rules import budget
 from failover.store.base import Charge, Lost, Now
 
@@ -351,7 +352,7 @@ class Clients:
         kept = self._async.get(loop)
         if kept is None:
             kept = self._async[loop] = _Kept(self._for_loop())
-            await kept.until_loop_ends()
+            await kept.begin()
         return kept.client
 
     def _for_loop(self) -> AsyncClient:
@@ -376,21 +377,9 @@ class Clients:
         self._sync, self._async = None, WeakKeyDictionary()
 
 
-class _Kept:
-    """An async client that is closed with its event loop, which closes what generators are open before it ends."""
+class _Kept(UntilLoopEnds):
+    """An async client that is closed with its event loop."""
 
     def __init__(self, client: AsyncClient) -> None:
+        super().__init__(client.aclose)
         self.client = client
-        self._keeper = self._keep()
-
-    async def until_loop_ends(self) -> None:
-        await anext(self._keeper)
-
-    async def aclose(self) -> None:
-        await self._keeper.aclose()
-
-    async def _keep(self) -> AsyncGenerator[None]:
-        try:
-            yield
-        finally:
-            await self.client.aclose()

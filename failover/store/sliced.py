@@ -17,7 +17,6 @@ just what the call needs is taken.  Breakers, limiters and the retry budget are 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -25,8 +24,8 @@ from decimal import Decimal
 from random import random as uniform
 from threading import Lock, Timer
 from typing import Any, TypeVar
-from weakref import WeakSet
 
+from failover._fork import afresh_after_fork
 from failover.errors import ConfigurationError
 from failover.rules import budget
 from failover.settings import Cache, CircuitBreaker, RateLimit, Retry
@@ -102,10 +101,10 @@ class SlicedStore:
         self._near = MemoryStore(random, rules)
         self._size = int(Decimal(str(slice)) * NANO)
         self._lasts = lasts
-        self._begin()
-        _stores.add(self)
+        self.begin_afresh()
+        afresh_after_fork(self)
 
-    def _begin(self) -> None:
+    def begin_afresh(self) -> None:
         """With no money: after a fork, the slices are the parent's."""
         self._lock = Lock()
         self._slices: dict[tuple[str, str], Slice] = {}
@@ -340,18 +339,6 @@ def _run(steps: Work[T]) -> T:
     except StopIteration as done:
         value: T = done.value
         return value
-
-
-_stores: WeakSet[SlicedStore] = WeakSet()
-
-
-def _begin_afresh() -> None:
-    for store in list(_stores):
-        store._begin()
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
-    os.register_at_fork(after_in_child=_begin_afresh)
 
 
 def _rebuilt(store: Any, size: Any, lasts: float, retry: Retry | None) -> SlicedStore:

@@ -50,7 +50,7 @@ from failover.store.base import (
     Transition,
 )
 from failover.store.file import File
-from failover.store.lines import Lines
+from failover.store.lines import Lines, notify
 from failover.store.rows import Rows
 from failover.types import Answer
 
@@ -325,7 +325,7 @@ class SQLiteStore:
                 self._lines.touch(steps.lines_of(held), at.mono)
 
     def _notify(self) -> None:
-        """Let go who has left, and tell whoever was called; one whose event loop is gone leaves its place to the next.
+        """Let go who has left, and tell whoever was called.
 
         A garbage collection may make a call leave while this very thread is among the lines; it then goes with the
         next one.
@@ -334,16 +334,7 @@ class SQLiteStore:
             with self._alone():
                 while self._left:
                     self._lines.leave(self._left.popleft(), self._latest)
-        called = self._lines.called
-        while called:
-            try:
-                ticket = called.popleft()
-            except IndexError:  # another thread has told the last one
-                return
-            try:
-                ticket.notify()
-            except RuntimeError:
-                self.leave(ticket, Now(0.0, 0.0))
+        notify(self._lines.called, lambda gone: self.leave(gone, Now(0.0, 0.0)))
 
     # ---------------------------------------------------------------- doing the work
 
