@@ -102,7 +102,7 @@ def explain(cls: type[Any], error: ValidationError) -> str:
 def _sentence(what: str, finding: Any, names: tuple[str, ...]) -> str:
     kind, place = finding["type"], _place(finding["loc"], names)
     if kind == "unexpected_keyword_argument":
-        return f"{what}: {place} is not a setting{_guess(place, names)}"
+        return f"{what}: {place} is not a setting{guess(place, names)}"
     if kind == "unexpected_positional_argument":
         return f"{what}: too many values without a name; write the names, as in {names[-1]}=..."
     if kind in ("missing", "missing_argument"):
@@ -118,9 +118,11 @@ def _place(location: tuple[int | str, ...], names: tuple[str, ...]) -> str:
     return ".".join(str(part) for part in (head, *rest))
 
 
-def _guess(name: str, names: tuple[str, ...]) -> str:
-    near = closest(name, names)
-    return f"; did you mean {near[0]}?" if near else f"; there are {', '.join(names)}"
+def guess(name: str, names: Iterable[str]) -> str:
+    """The end of a sentence about a name that does not exist."""
+    known = list(names)
+    near = closest(name, known)
+    return f"; did you mean {near[0]}?" if near else f"; there are {', '.join(known)}"
 
 
 def _short(value: object) -> str:

@@ -19,13 +19,12 @@ import os
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import SecretStr
 
-from failover._checked import CREDENTIAL
+from failover._checked import CREDENTIAL, guess
 from failover._options import RULES
 from failover.errors import ConfigurationError
 from failover.settings import Budget, Cache, CircuitBreaker, Hedge, Hours, Price, Retry, Target, Tier, Timeouts
@@ -37,6 +36,7 @@ OPTIONS = ("targets", "budget", *(name for name in RULES if name not in LIVE))
 KEY_ENV = "api_key_env"
 
 KINDS: Mapping[str, Callable[..., Any]] = {
+    "targets": Target,
     "budget": Budget,
     "response_cache": Cache,
     "breaker": CircuitBreaker,
@@ -82,7 +82,7 @@ def configuration(source: str | os.PathLike[str]) -> Configuration:
     targets = said.pop("targets", None)
     if not isinstance(targets, list) or not targets:
         raise ConfigurationError(f'{where}: targets is missing; write targets = ["openai:gpt-6-luna"] or [[targets]]')
-    return Configuration(where, targets, _in(where, lambda: {name: _built(name, each) for name, each in said.items()}))
+    return Configuration(where, targets, _in(where, lambda: {name: setting(name, each) for name, each in said.items()}))
 
 
 def _text(source: str | os.PathLike[str]) -> tuple[str, str]:
@@ -107,22 +107,17 @@ def _in(where: str, build: Callable[[], T]) -> T:
 def _no_option(name: str) -> str:
     if name in LIVE:
         return f"{name} cannot be written in a file; write Failover.from_toml(..., {name}=...)"
-    return f"{name} is not an option{_near(name, OPTIONS)}"
-
-
-def _near(name: str, known: Sequence[str]) -> str:
-    near = get_close_matches(name, known, 1)
-    return f"; did you mean {near[0]}?" if near else f"; there are {', '.join(known)}"
+    return f"{name} is not an option{guess(name, OPTIONS)}"
 
 
 # ----------------------------------------------------------------- building
 
 
-def _built(name: str, value: Any) -> Any:
-    """What a value under this name stands for."""
-    if isinstance(value, list):
-        return [_built(name, each) for each in value]
-    if not isinstance(value, dict):
+def setting(name: str, value: Any) -> Any:
+    """What a plain value under this name stands for; a list of them one by one; what is a setting stays as it is."""
+    if isinstance(value, list | tuple):
+        return [setting(name, each) for each in value]
+    if not isinstance(value, Mapping):
         return value
     if name in TABLES:
         return {key: _made(TABLES[name], each) for key, each in value.items()}
@@ -130,7 +125,7 @@ def _built(name: str, value: Any) -> Any:
 
 
 def _made(kind: Callable[..., Any], value: Any) -> Any:
-    return kind(**{key: _built(key, each) for key, each in value.items()}) if isinstance(value, dict) else value
+    return kind(**{key: setting(key, each) for key, each in value.items()}) if isinstance(value, Mapping) else value
 
 
 def _target(written: Any) -> Target:
@@ -138,10 +133,10 @@ def _target(written: Any) -> Target:
         return Target(written)
     if not isinstance(written, dict):
         raise ConfigurationError(f"targets: {written!r}: write a model string or a table")
-    said = {name: _built(name, value) for name, value in written.items() if name != KEY_ENV}
+    said = {name: setting(name, value) for name, value in written.items() if name != KEY_ENV}
     unknown = next((name for name in said if name not in FIELDS), None)
     if unknown is not None:
-        raise ConfigurationError(f"Target: {unknown} is not a setting{_near(unknown, (*FIELDS, KEY_ENV))}")
+        raise ConfigurationError(f"Target: {unknown} is not a setting{guess(unknown, (*FIELDS, KEY_ENV))}")
     key = _key(written[KEY_ENV], written) if KEY_ENV in written else None
     return Target(**said, api_key=key)
 

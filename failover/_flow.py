@@ -81,13 +81,16 @@ class Core:
     resume: bool = False
     pass_filtered: bool = False
     lazy_cache: bool = False
-    claims: Claims | None = None
     emit: Callable[[events.Event], None] = lambda event: None
     watched: bool = False  # somebody listens, so that a call's routine is worth an event
     read: bool = False  # somebody wants to see what is asked and answered
     memory: Memory = field(default_factory=Memory)
     pace: Pace = field(default_factory=Pace)
     numbers: Iterator[int] = field(default_factory=lambda: count(1))
+    claims: Claims | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.claims = self.cache if isinstance(self.cache, Claims) else None
 
 
 # --------------------------------------------------- what a flow asks for

@@ -6,28 +6,23 @@ SQLite's files have hooks of their own (``store/sqlite.py``): they are left alon
 from __future__ import annotations
 
 import os
-from typing import Protocol
-from weakref import WeakSet
+from collections.abc import Callable
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
+
+T = TypeVar("T")
+
+_living: WeakKeyDictionary[Any, Callable[[Any], None]] = WeakKeyDictionary()
 
 
-class Living(Protocol):
-    """What holds something that no two processes can share."""
-
-    def begin_afresh(self) -> None:
-        """Called in a forked child, before anything else uses it there."""
-
-
-_living: WeakSet[Living] = WeakSet()
-
-
-def afresh_after_fork(living: Living) -> None:
-    """Have it begin afresh in every forked child, for as long as it lives."""
-    _living.add(living)
+def afresh_after_fork(living: T, begin: Callable[[T], None]) -> None:
+    """Call ``begin(living)`` in every forked child, before anything else uses it there, for as long as it lives."""
+    _living[living] = begin
 
 
 def _after_fork() -> None:
-    for living in list(_living):
-        living.begin_afresh()
+    for living, begin in list(_living.items()):
+        begin(living)
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork

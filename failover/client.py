@@ -19,6 +19,7 @@ from failover import _batch, _drive, _hedge, events
 from failover._audience import Audience
 from failover._build import Builder, budgets_of, charges_of, connections_maker, targets_of
 from failover._checked import without_userinfo
+from failover._closing import Closing
 from failover._flow import Call, Core
 from failover._fork import afresh_after_fork
 from failover._ledger import Ledger
@@ -29,7 +30,7 @@ from failover._routing import Router, Strategy
 from failover._shown import LiveView, Shown, live_view
 from failover.cache.flight import Flights
 from failover.cache.memory import MemoryCache
-from failover.dialects.providers import PROVIDERS
+from failover.dialects.providers import key_variables, with_key_here
 from failover.errors import AllTargetsFailed, ConfigurationError, FailoverError, ProviderError
 from failover.facts import Facts
 from failover.history import History
@@ -88,7 +89,7 @@ class BudgetStatus(Shown):
         return cls(state.scope, limit, spent, reserved, left, state.resets_at)
 
 
-class Failover(Shown):
+class Failover(Closing, Shown):
     """Sends each call to one of several targets, survives their failures, and keeps within the budget.
 
     targets: model strings (``"provider:model"``) or ``Target`` objects; at least one, with distinct names.
@@ -142,23 +143,13 @@ class Failover(Shown):
         self._hedge = hedge
         self._connections: list[Connections] = []
         weakref.finalize(self, _close, self._connections)
-        budgets = budgets_of(budget)
-        maker = connections_maker(client, async_client, http2, self._connections)
-        rules = retry or Retry()
-        shared = self._sheltered(store, rules, on_store_lost == "local")
-        builder = Builder(
-            breaker or CircuitBreaker(), timeouts or Timeouts(), bool(budgets), maker, self._noted, shared.salt()
-        )
-        lives = tuple(builder.live(index, target) for index, target in enumerate(self.targets))
-        self._charges = charges_of(budgets, "all")
-        self._core = self._assemble(lives, budgets, strategy, response_cache, rules, shared)
+        self._budgets = budgets_of(budget)
+        self._charges = charges_of(self._budgets, "all")
+        self._core = self._assemble(self._sheltered(store, retry or Retry(), on_store_lost == "local"))
         self._audience = Audience(self._core, listeners)
-        self._core.deadline, self._core.max_wait = deadline, max_wait
-        self._core.resume = on_stream_cut == "resume"
-        self._core.pass_filtered = on_content_filter == "next"
-        afresh_after_fork(self)
+        afresh_after_fork(self, Failover._begin_afresh)
 
-    def begin_afresh(self) -> None:
+    def _begin_afresh(self) -> None:
         """In a forked child: connections, flights and locks are its parent's."""
         for connections in self._connections:
             connections.begin_afresh()
@@ -166,33 +157,40 @@ class Failover(Shown):
         if isinstance(self._core.cache, MemoryCache):
             self._core.cache.begin_afresh()
 
-    def _assemble(
-        self,
-        lives: tuple[Live, ...],
-        budgets: tuple[Budget, ...],
-        strategy: Strategy,
-        response_cache: bool | Cache,
-        retry: Retry,
-        store: Store,
-    ) -> Core:
-        labelled = tuple(budget for budget in budgets if budget.per_label is not None)
-        ledger = Ledger(store, self._charges, labelled)
-        cache = Cache() if response_cache is True else response_cache or None
-        kept = _cache(store, cache) if cache else None
+    def _assemble(self, store: Store) -> Core:
+        given = self._config
+        ledger = Ledger(store, self._charges, tuple(budget for budget in self._budgets if budget.per_label is not None))
+        lives = self._lives(store.salt())
+        cache = Cache() if given["response_cache"] is True else given["response_cache"] or None
         return Core(
             lives=lives,
-            router=Router(lives, strategy, random.random, ledger.estimates),
+            router=Router(lives, given["strategy"], random.random, ledger.estimates),
             store=store,
             ledger=ledger,
-            cache=kept,
-            claims=kept if isinstance(kept, Claims) else None,
+            cache=_cache(store, cache) if cache else None,
             namespace=cache.namespace if cache else "",
             flights=Flights(),
-            retry=retry,
+            retry=given["retry"] or Retry(),
             now=_now,
             random=random.random,
-            lazy_cache=strategy == "priority",
+            deadline=given["deadline"],
+            max_wait=given["max_wait"],
+            resume=given["on_stream_cut"] == "resume",
+            pass_filtered=given["on_content_filter"] == "next",
+            lazy_cache=given["strategy"] == "priority",
         )
+
+    def _lives(self, salt: bytes) -> tuple[Live, ...]:
+        given = self._config
+        builder = Builder(
+            given["breaker"] or CircuitBreaker(),
+            given["timeouts"] or Timeouts(),
+            bool(self._budgets),
+            connections_maker(given["client"], given["async_client"], given["http2"], self._connections),
+            self._noted,
+            salt,
+        )
+        return tuple(builder.live(index, target) for index, target in enumerate(self.targets))
 
     def _sheltered(self, given: str | Store, rules: Retry, spend: bool) -> Store:
         store = open_store(given, rules, random.random) if isinstance(given, str) else given
@@ -213,11 +211,11 @@ class Failover(Shown):
 
         Raises ``ConfigurationError``, naming the variables, when there is no key at all.
         """
-        rows = [row for row in PROVIDERS.values() if row.default_model and any(map(os.environ.get, row.key_env))]
-        if not rows:
-            known = ", ".join(row.key_env[0] for row in PROVIDERS.values() if row.default_model and row.key_env)
+        found = with_key_here(os.environ)
+        if not found:
+            known = ", ".join(key_variables())
             raise ConfigurationError(f"no API key in the environment; set at least one of {known}")
-        return cls([f"{row.name}:{row.default_model}" for row in rows], **options)
+        return cls(found, **options)
 
     @classmethod
     def from_toml(cls, source: str | os.PathLike[str], **options: Any) -> Self:
@@ -347,7 +345,7 @@ class Failover(Shown):
 
     def spent_by(self, label: str, value: str) -> BudgetStatus | None:
         """The budget of one label value, now; None when no budget is kept per this label."""
-        budgets = (budget for budget in budgets_of(self._config["budget"]) if budget.per_label == label)
+        budgets = (budget for budget in self._budgets if budget.per_label == label)
         charges = tuple(Charge(f"label:{label}={value}:{budget.per}", budget) for budget in budgets)
         return next(map(BudgetStatus.of, self._snapshot_budgets(charges)), None)
 
@@ -422,18 +420,6 @@ class Failover(Shown):
             await each.aclose()
         await self._core.store.aclose()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        await self.aclose()
-
     def __copy__(self) -> Self:
         """Itself: a copy would multiply breakers and budgets."""
         return self
@@ -446,7 +432,7 @@ class Failover(Shown):
 
     def __reduce__(self) -> Any:
         """Configuration only, without secrets.  A hard budget in memory cannot be in two processes, so it refuses."""
-        budgeted = budgets_of(self._config["budget"]) or any(live.charges for live in self._core.lives)
+        budgeted = self._budgets or any(live.charges for live in self._core.lives)
         if budgeted and isinstance(self._core.store, MemoryStore):
             raise ConfigurationError(
                 "a budget kept in memory cannot be pickled: every process would spend it anew; write "

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from difflib import get_close_matches
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import RunnableBinding
 from pydantic import SecretStr, ValidationError
 
+from failover._checked import closest
 from failover.errors import ConfigurationError
 from failover.settings import Target
 from langchain_failover._target import as_target
@@ -62,6 +62,6 @@ def _sentence(finding: Any, fields: Collection[str]) -> str:
     place = ".".join(str(part) for part in finding["loc"])
     if finding["type"] != "extra_forbidden":
         return f"ChatFailover: {place}: {finding['msg']}"
-    near = get_close_matches(place, fields, 1)
+    near = closest(place, fields)
     guess = f"; did you mean {near[0]}?" if near else ""
     return f"ChatFailover: {place} is not an option{guess}"

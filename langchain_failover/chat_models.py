@@ -31,9 +31,11 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 
 from failover import tokens
 from failover._checked import without_userinfo
+from failover._closing import Closing
+from failover._configured import setting
 from failover.client import Failover
 from failover.errors import ConfigurationError
-from failover.settings import Budget, Cache, CircuitBreaker, Hedge, Retry, Target, Timeouts
+from failover.settings import Cache, CircuitBreaker, Hedge, Retry, Target, Timeouts
 from failover.types import CallOptions
 from langchain_failover._given import explained, keyed, target_of
 from langchain_failover._messages import ENTRY, messages_of
@@ -52,23 +54,7 @@ BYTES_PER_TOKEN = 3.8
 
 DEFAULTS = {name: parameter.default for name, parameter in signature(Failover).parameters.items()}
 
-SHAPING = (
-    "strategy",
-    "budget",
-    "breaker",
-    "retry",
-    "timeouts",
-    "max_wait",
-    "store",
-    "on_store_lost",
-    "on_stream_cut",
-    "on_content_filter",
-    "hedge",
-    "listeners",
-    "client",
-    "async_client",
-    "http2",
-)
+SHAPING = tuple(name for name in DEFAULTS if name not in ("targets", "deadline", "response_cache"))
 """Options of the core; ``response_cache`` is one too, but can also be switched off for one copy."""
 
 CALLING = (
@@ -94,7 +80,7 @@ HIDDEN = ("targets", "metadata", "profile")
 """Fields a repr leaves out: shown otherwise, LangChain's notes about itself, and what follows from the targets."""
 
 
-class ChatFailover(BaseChatModel):
+class ChatFailover(Closing, BaseChatModel):
     """A chat model that survives what its providers do.
 
     targets: model strings (``"provider:model"``), ``Target`` objects, or LangChain chat models, in any mixture.
@@ -178,9 +164,7 @@ class ChatFailover(BaseChatModel):
     @classmethod
     def _read_budget(cls, given: Any) -> Any:
         """As in ``Failover``, or what ``dumps`` made of it."""
-        if isinstance(given, Sequence) and not isinstance(given, str):
-            return [cls._read_budget(each) for each in given]
-        return Budget(**given) if isinstance(given, Mapping) else given
+        return setting("budget", given)
 
     @field_validator("prefer", mode="before")
     @classmethod
@@ -500,18 +484,6 @@ class ChatFailover(BaseChatModel):
 
     async def aclose(self) -> None:
         await self.core.aclose()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        await self.aclose()
 
 
 def _fixed(differing: Sequence[str]) -> str:

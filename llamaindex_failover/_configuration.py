@@ -11,12 +11,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from difflib import get_close_matches
 from typing import Any, Literal, TypedDict
 
 import httpx
 from pydantic import TypeAdapter
 
+from failover._checked import closest
+from failover._configured import setting
 from failover.client import Failover
 from failover.errors import ConfigurationError
 from failover.events import Listener
@@ -50,19 +51,12 @@ def refuse_unknown(settings: Orchestration) -> None:
     known = Orchestration.__annotations__
     for name in settings:
         if name not in known:
-            close = get_close_matches(name, known, 1)
+            close = closest(name, known)
             hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
             raise ConfigurationError(f"FailoverLLM: unknown setting {name!r}; {hint}")
 
 
-SETTINGS: Mapping[str, type[Any]] = {
-    "budget": Budget,
-    "response_cache": Cache,
-    "breaker": CircuitBreaker,
-    "retry": Retry,
-    "timeouts": Timeouts,
-    "hedge": Hedge,
-}
+SETTINGS = (Budget, Cache, CircuitBreaker, Hedge, Retry, Timeouts)
 LIVE = frozenset({"listeners", "client", "async_client"})
 SECRET = {"api_key", "headers", "attempter"}
 DEFAULTS = {name: each.default for name, each in inspect.signature(Failover.__init__).parameters.items()}
@@ -98,7 +92,7 @@ def _plain(value: Any) -> Any:
         return [_plain(each) for each in value]
     if isinstance(value, Decimal):
         return str(value)
-    if isinstance(value, tuple(SETTINGS.values())):
+    if isinstance(value, SETTINGS):
         return TypeAdapter(type(value)).dump_python(value, mode="json", exclude_defaults=True)
     return value
 
@@ -116,19 +110,13 @@ def _revived(name: str, value: Any) -> Any:
         return [_revived_target(each) for each in value]
     if name == "budget" and isinstance(value, str):
         return Decimal(value)
-    if name in SETTINGS and isinstance(value, Mapping):
-        return SETTINGS[name](**value)
-    if name in SETTINGS and isinstance(value, list):
-        return [_revived(name, each) for each in value]
-    return value
+    return setting(name, value)
 
 
 def _revived_target(given: Any) -> Any:
-    if not isinstance(given, Mapping):
-        return given
-    if given.get("attempter") == FRAMEWORK_MODEL:
+    if isinstance(given, Mapping) and given.get("attempter") == FRAMEWORK_MODEL:
         raise ConfigurationError(
             f"target {given['name']!r} is a LlamaIndex LLM, which is not written into a dict; give the targets again: "
             "FailoverLLM.from_dict(data, targets=[...])"
         )
-    return Target(**given)
+    return setting("targets", given)

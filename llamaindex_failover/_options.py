@@ -7,11 +7,11 @@ the closest word, never silently ignored.  Values given with a call win over the
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any, cast
 
 from pydantic import BaseModel
 
+from failover._checked import closest
 from failover.errors import ConfigurationError
 from failover.types import CallOptions, JsonFormat
 from llamaindex_failover._tools import checked_choice, to_tool_choice, to_tools
@@ -97,7 +97,7 @@ def fields_of(options: Mapping[str, Any]) -> CallOptions:
 
 
 def _unknown(word: str) -> str:
-    close = get_close_matches(word, READERS, 1)
+    close = closest(word, READERS)
     hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(sorted(READERS))}"
     return f"FailoverLLM: unknown option {word!r}; {hint}"
 

@@ -46,6 +46,7 @@ from pydantic import (
     model_serializer,
 )
 
+from failover._closing import Closing
 from failover.client import Failover
 from failover.errors import ConfigurationError
 from failover.settings import Target
@@ -78,7 +79,7 @@ def completion_announced(method: Method) -> Method:
     return cast(Method, llm_completion_callback()(method))
 
 
-class FailoverLLM(FunctionCallingLLM):
+class FailoverLLM(Closing, FunctionCallingLLM):
     """One LLM over several targets: model strings, ``Target`` objects, or other LlamaIndex LLMs.
 
     targets: see ``Failover``; LlamaIndex LLMs are wrapped with ``as_target`` by themselves.
@@ -450,18 +451,6 @@ class FailoverLLM(FunctionCallingLLM):
         """Close all connections.  A ``Failover`` that you gave stays open."""
         if self._owned:
             await self._failover.aclose()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        await self.aclose()
 
     def __repr__(self) -> str:
         return f"FailoverLLM([{', '.join(repr(target.name) for target in self._failover.targets)}])"

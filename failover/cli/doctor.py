@@ -22,9 +22,10 @@ from failover._checked import without_userinfo
 from failover._configured import Configuration
 from failover._http import HttpAttempter
 from failover._live import Live
-from failover.cli.given import KEYS, configured, needed
+from failover.cli.given import configured, needed
 from failover.cli.terminal import mark, note, paint, shortened, show_json, width
 from failover.client import Failover
+from failover.dialects.providers import key_variables
 from failover.errors import AllTargetsFailed, ConfigurationError, FailoverError, ProviderError
 from failover.settings import Retry, Target
 from failover.store.choice import open_store
@@ -190,8 +191,9 @@ def _named(written: Any) -> str:
 
 
 def _keys() -> dict[str, list[str]]:
-    found = [name for name in KEYS if os.environ.get(name)]
-    return {"found": found, "not_found": [name for name in KEYS if name not in found]}
+    names = key_variables()
+    found = [name for name in names if os.environ.get(name)]
+    return {"found": found, "not_found": [name for name in names if name not in found]}
 
 
 # ------------------------------------------------------------------- output

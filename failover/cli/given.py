@@ -14,17 +14,15 @@ from urllib.parse import unquote, urlsplit
 from failover._checked import without_userinfo
 from failover._configured import Configuration, configuration
 from failover.client import Failover
-from failover.dialects.providers import PROVIDERS
+from failover.dialects.providers import PROVIDERS, key_variables, with_key_here
 from failover.errors import ConfigurationError
 from failover.settings import Price, Target
-
-KEYS = tuple(row.key_env[0] for row in PROVIDERS.values() if row.default_model and row.key_env)
-"""The environment variables that may hold a key."""
 
 
 def configured(given: Namespace) -> Configuration:
     """What the file says; without one, a target for each key in the environment.  ``--target`` wins over both."""
-    said = configuration(given.config) if given.config else Configuration("the environment", _found(), {})
+    here = Configuration("the environment", with_key_here(os.environ), {})
+    said = configuration(given.config) if given.config else here
     return Configuration("--target", given.target, said.options) if given.target else said
 
 
@@ -37,14 +35,9 @@ def orchestrator(given: Namespace, options: Mapping[str, Any]) -> Failover:
 def needed(said: Configuration) -> Configuration:
     if not said.targets:
         raise ConfigurationError(
-            f"there is nothing to ask: set a key ({', '.join(KEYS[:3])}, ...), or give --target or --config"
+            f"there is nothing to ask: set a key ({', '.join(key_variables()[:3])}, ...), or give --target or --config"
         )
     return said
-
-
-def _found() -> list[str]:
-    rows = [row for row in PROVIDERS.values() if row.default_model and any(map(os.environ.get, row.key_env))]
-    return [f"{row.name}:{row.default_model}" for row in rows]
 
 
 # ------------------------------------------------------------ shared stores

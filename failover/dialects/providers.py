@@ -191,9 +191,15 @@ PROVIDERS: Mapping[str, Provider] = MappingProxyType(
 """By name.  ``OPENAI_BASE_URL`` and its like say where a provider is, as its own SDK reads it."""
 
 
-def provider_for(name: str) -> Provider | None:
-    """The row of that name."""
-    return PROVIDERS.get(name)
+def with_key_here(env: Mapping[str, str]) -> list[str]:
+    """``provider:model`` of each provider that has a default model and a key in the environment."""
+    rows = [row for row in PROVIDERS.values() if row.default_model and any(map(env.get, row.key_env))]
+    return [f"{row.name}:{row.default_model}" for row in rows]
+
+
+def key_variables() -> list[str]:
+    """The first environment variable of each provider that has a default model."""
+    return [row.key_env[0] for row in PROVIDERS.values() if row.default_model and row.key_env]
 
 
 def unknown_provider(name: str) -> str:

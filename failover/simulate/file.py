@@ -37,9 +37,10 @@ from pathlib import Path
 from typing import Any
 
 from failover._checked import settings
+from failover._configured import setting
 from failover._words import amount, money, share
 from failover.errors import ConfigurationError
-from failover.settings import Budget, CircuitBreaker, Hedge, NotNegative, Price, Retry, ShareOrZero, Target, Timeouts
+from failover.settings import NotNegative, ShareOrZero
 from failover.simulate.chance import Span, moment
 from failover.simulate.compare import Comparison, compare
 from failover.simulate.result import Result
@@ -73,9 +74,9 @@ def run_file(path: str | Path) -> Comparison:
     if unknown is not None:
         raise ConfigurationError(f"{path}: {unknown} is not a part of a simulation; there are {', '.join(PARTS)}")
     scenario = Scenario(**{name: given[name] for name in SCENARIO if name in given})
-    targets = [_built(Target, each) for each in _needed(path, given)]
+    targets = setting("targets", _needed(path, given))
     policies = {name: _options(name, options) for name, options in _policies(given).items()}
-    expected = [_built(Expectation, each) for each in given.get("expect", ())]
+    expected = [Expectation(**each) for each in given.get("expect", ())]
     _known(expected, policies)
     results = compare(policies, scenario, targets)
     return Comparison(results.results, tuple(miss for each in expected for miss in _misses(each, results)))
@@ -108,30 +109,7 @@ def _options(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """A policy's options, with tables turned into the settings they stand for."""
     if not isinstance(given, Mapping):
         raise ConfigurationError(f"policies.{name} = {given!r}: write a table of options")
-    options = {key: _built(BUILT[key], value) if key in BUILT else value for key, value in given.items()}
-    if "targets" in options:
-        options["targets"] = [_built(Target, each) for each in options["targets"]]
-    return options
-
-
-BUILT: Mapping[str, Callable[..., Any]] = {
-    "breaker": CircuitBreaker,
-    "budget": Budget,
-    "hedge": Hedge,
-    "price": Price,
-    "retry": Retry,
-    "timeouts": Timeouts,
-}
-"""What a table under this name stands for."""
-
-
-def _built(make: Callable[..., Any], value: Any) -> Any:
-    """What a table stands for; a list of them one by one; anything else as it is."""
-    if isinstance(value, list):
-        return [_built(make, each) for each in value]
-    if not isinstance(value, Mapping):
-        return value
-    return make(**{name: _built(BUILT[name], part) if name in BUILT else part for name, part in value.items()})
+    return {key: setting(key, value) for key, value in given.items()}
 
 
 # ------------------------------------------------------------- expectations

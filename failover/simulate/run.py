@@ -6,13 +6,13 @@ import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from difflib import get_close_matches
 from inspect import signature
 from itertools import product
 from typing import Any
 
 from failover import events
 from failover._build import budgets_of, targets_of
+from failover._checked import guess
 from failover._routing import Router
 from failover.client import Failover
 from failover.errors import ConfigurationError
@@ -115,9 +115,7 @@ def _allowed(name: str) -> None:
     if name in OURS:
         raise ConfigurationError(f"{name}: {REFUSED.get(name, NO_CONNECTION)}; leave it out")
     if name not in OPTIONS:
-        near = get_close_matches(name, OPTIONS, 1)
-        guess = f"did you mean {near[0]}?" if near else f"there are {', '.join(OPTIONS)}"
-        raise ConfigurationError(f"{name} is not an option of Failover; {guess}")
+        raise ConfigurationError(f"{name} is not an option of Failover{guess(name, OPTIONS)}")
 
 
 OPTIONS = tuple(name for name in signature(Failover).parameters if name not in ("targets", *OURS))

@@ -54,7 +54,7 @@ class MemoryStore:
         self._forked = False
         self._salt = secrets.token_bytes(16)
         self._begin()
-        afresh_after_fork(self)
+        afresh_after_fork(self, MemoryStore._after_fork)
 
     def _begin(self) -> None:
         self._lock = RLock()
@@ -226,7 +226,7 @@ class MemoryStore:
 
     # ------------------------------------------------------------ after a fork
 
-    def begin_afresh(self) -> None:
+    def _after_fork(self) -> None:
         self._begin()
         self._forked = True
 

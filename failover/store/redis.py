@@ -91,7 +91,7 @@ class RedisStore:
         self._link = Link(url, namespace, timeout, cluster, by_hand)
         self._rules_json: dict[int, tuple[Gates, str]] = {}
         self._begin()
-        afresh_after_fork(self)
+        afresh_after_fork(self, RedisStore._after_fork)
 
     def _begin(self) -> None:
         self._name = secrets.token_hex(8)
@@ -280,7 +280,7 @@ class RedisStore:
         moment = _local(until, done, now)
         return TargetState(gates.target, state, moment, int(failures), int(flying), waiting, detail)
 
-    def begin_afresh(self) -> None:
+    def _after_fork(self) -> None:
         self._link.begin_afresh()
         self._begin()
 

@@ -101,10 +101,10 @@ class SlicedStore:
         self._near = MemoryStore(random, rules)
         self._size = int(Decimal(str(slice)) * NANO)
         self._lasts = lasts
-        self.begin_afresh()
-        afresh_after_fork(self)
+        self._begin()
+        afresh_after_fork(self, SlicedStore._begin)
 
-    def begin_afresh(self) -> None:
+    def _begin(self) -> None:
         """With no money: after a fork, the slices are the parent's."""
         self._lock = Lock()
         self._slices: dict[tuple[str, str], Slice] = {}
