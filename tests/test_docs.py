@@ -12,6 +12,7 @@ import ast
 import asyncio
 import gc
 import inspect
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import closing, redirect_stdout
@@ -24,7 +25,9 @@ from typing import Any
 import pytest
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
+from llama_index.core import Settings
 
+from failover import logs
 from failover.dialects.providers import PROVIDERS
 from failover.testing import ScriptedProvider, serve
 
@@ -67,6 +70,18 @@ def _scripted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]
         yield
 
 
+@pytest.fixture
+def _as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What a page sets for the whole process is as it was for whoever comes after it."""
+    monkeypatch.setattr(Settings, "_llm", Settings._llm)
+    loggers = [logging.getLogger(), *(logs.ROOT, logs.CALLS, logs.TARGETS, logs.BUDGETS, logs.STORES)]
+    before = [(logger, logger.level, list(logger.handlers)) for logger in loggers]
+    yield
+    for logger, level, handlers in before:
+        logger.setLevel(level)
+        logger.handlers[:] = handlers
+
+
 def names() -> dict[str, Any]:
     """What a reader is supposed to have: any prompt, any parser."""
     return {
@@ -91,7 +106,7 @@ def test_the_pages_have_code() -> None:
 
 
 @pytest.mark.skipif(LANGCHAIN < (1, 7), reason="the pages show what the newest versions print")
-@pytest.mark.usefixtures("_scripted")
+@pytest.mark.usefixtures("_scripted", "_as_before")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # clients a reader would not close
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # the frameworks' own
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: page.stem)
