@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, closing
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -33,6 +33,7 @@ from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import RunnableBinding
 
+from failover._adopted import FINISH, options_of, timed
 from failover.attempter import Item, Job
 from failover.dialects.judge import judge
 from failover.errors import ConfigurationError
@@ -43,7 +44,6 @@ from failover.types import (
     Block,
     Chunk,
     Failure,
-    FinishReason,
     Kind,
     Outcome,
     Request,
@@ -56,46 +56,13 @@ from langchain_failover._blocks import said_blocks
 from langchain_failover._messages import messages_of
 from langchain_failover._outward import for_model
 from langchain_failover._results import ORIGIN
-from langchain_failover._tools import openai_format, openai_tool
-
-FINISH: Mapping[str, FinishReason] = {
-    "stop": "stop",
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "completed": "stop",
-    "length": "length",
-    "max_tokens": "length",
-    "max_output_tokens": "length",
-    "incomplete": "length",
-    "tool_calls": "tool_calls",
-    "tool_use": "tool_calls",
-    "function_call": "tool_calls",
-    "content_filter": "content_filter",
-    "refusal": "content_filter",
-    "safety": "content_filter",
-    "pause_turn": "pause",
-}
-"""Finish reasons as LangChain's integrations report them, in lower case."""
+from langchain_failover._tools import openai_tool
 
 ENDINGS = ("finish_reason", "stop_reason", "stopReason", "done_reason", "status")
 """Where LangChain's integrations put the reason (OpenAI and most others, Anthropic, Bedrock, Ollama, Responses)."""
 
 TELL_THEIR_END = ("langchain_openai", "langchain_anthropic")
 """Packages whose classes say at the end of every stream why it ended; of others it is learned from their streams."""
-
-SAMPLING = (
-    "max_tokens",
-    "temperature",
-    "top_p",
-    "top_k",
-    "seed",
-    "presence_penalty",
-    "frequency_penalty",
-    "logprobs",
-    "top_logprobs",
-    "reasoning_effort",
-    "thinking",
-)
 
 
 def as_target(model: BaseChatModel | RunnableBinding[Any, Any], name: str | None = None, **fields: Any) -> Target:
@@ -215,7 +182,9 @@ class ModelAttempter:
             return
         heard = _Heard(self._habits)
         try:
-            async with aclosing(self._timed(job)) as chunks:
+            call = self._call(job.request)
+            said = self._model._astream(call.messages, stop=call.stop, run_manager=None, **call.options)
+            async with aclosing(timed(cast("Any", said), job, _has_content)) as chunks:
                 async for chunk in chunks:
                     yield heard.take(chunk)
         except Exception as error:
@@ -224,28 +193,10 @@ class ModelAttempter:
         for item in heard.ending():
             yield item
 
-    async def _timed(self, job: Job) -> AsyncGenerator[ChatGenerationChunk, None]:
-        """The model's chunks, each within its clock; chunks without content do not set the clock anew."""
-        call, clocks = self._call(job.request), job.timeouts
-        ends = time.monotonic() + min(job.budget, clocks.total)
-        due = time.monotonic() + clocks.first_content
-        chunks = self._model._astream(call.messages, stop=call.stop, run_manager=None, **call.options)
-        async with aclosing(cast("Any", chunks)):
-            while True:
-                async with asyncio.timeout(max(0.0, min(due, ends) - time.monotonic())):
-                    chunk = await anext(aiter(chunks), None)
-                if chunk is None:
-                    return
-                yield chunk
-                if _has_content(chunk):
-                    due = time.monotonic() + clocks.between_content
-
     def _call(self, request: Request) -> _Call:
         messages = for_model(request, self._author)
-        options = {name: value for name in SAMPLING if (value := getattr(request, name)) is not None}
-        if request.response_format is not None:
-            options["response_format"] = openai_format(request.response_format)
-        return _Call(messages, list(request.stop) or None, {**self._bound, **options, **self._tools(request)})
+        options = {**self._bound, **options_of(request), **self._tools(request)}
+        return _Call(messages, list(request.stop) or None, options)
 
     def _tools(self, request: Request) -> Mapping[str, Any]:
         """The keywords that the model's own ``bind_tools`` would bind."""

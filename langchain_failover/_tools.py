@@ -17,6 +17,7 @@ from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
 from typing_extensions import TypeIs
 
+from failover._adopted import openai_format
 from failover.errors import ConfigurationError
 from failover.types import JsonFormat, Tool
 
@@ -120,15 +121,6 @@ def format_of(wanted: Any) -> JsonFormat | None:
 def _schema_format(wrapped: Mapping[str, Any]) -> JsonFormat:
     name, strict, described = wrapped.get("name", "response"), wrapped.get("strict"), wrapped.get("description")
     return JsonFormat(wrapped["schema"], name=name, strict=strict, description=described)
-
-
-def openai_format(format_: JsonFormat) -> dict[str, Any]:
-    if format_.schema is None:
-        return {"type": "json_object"}
-    schema: dict[str, Any] = {"name": format_.name, "schema": dict(format_.schema)}
-    noted = {"strict": format_.strict, "description": format_.description}
-    schema.update({key: value for key, value in noted.items() if value is not None})
-    return {"type": "json_schema", "json_schema": schema}
 
 
 def schema_format(schema: Any, strict: bool | None) -> dict[str, Any]:

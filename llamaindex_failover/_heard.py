@@ -13,13 +13,13 @@ from uuid import uuid4
 
 from llama_index.core.base.llms.types import ChatResponse
 
+from failover._adopted import FINISH
 from failover.attempter import Item
 from failover.types import (
     Answer,
     Block,
     Chunk,
     Failure,
-    FinishReason,
     Kind,
     Message,
     Outcome,
@@ -29,24 +29,6 @@ from failover.types import (
 )
 from llamaindex_failover._messages import to_messages
 from llamaindex_failover._results import text_of
-
-FINISH: Mapping[str, FinishReason] = {
-    "stop": "stop",
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "completed": "stop",
-    "length": "length",
-    "max_tokens": "length",
-    "incomplete": "length",
-    "tool_calls": "tool_calls",
-    "tool_use": "tool_calls",
-    "function_call": "tool_calls",
-    "content_filter": "content_filter",
-    "refusal": "content_filter",
-    "pause_turn": "pause",
-    "model_context_window_exceeded": "context_window",
-}
-"""Finish reasons as the wires beneath LlamaIndex's integrations name them."""
 
 INPUT = ("prompt_tokens", "input_tokens", "prompt_token_count")
 OUTPUT = ("completion_tokens", "output_tokens", "candidates_token_count")

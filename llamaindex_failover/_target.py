@@ -30,28 +30,15 @@ from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.llms.llm import LLM
 from llama_index.core.tools.types import BaseTool, ToolMetadata, ToolOutput
 
+from failover._adopted import options_of, timed
 from failover.attempter import Item, Job
 from failover.failures import classify_exception
 from failover.settings import Target
-from failover.types import Answer, Failure, JsonFormat, Kind, Outcome, Request, Tool
+from failover.types import Answer, Failure, Kind, Outcome, Request, Tool
 from llamaindex_failover._beneath import Messages, Quiet
 from llamaindex_failover._heard import Heard, answer
 from llamaindex_failover._messages import to_chat_messages
 from llamaindex_failover._origin import returned, sanitised, unknown_to
-
-SAMPLING = (
-    "max_tokens",
-    "temperature",
-    "top_p",
-    "top_k",
-    "seed",
-    "presence_penalty",
-    "frequency_penalty",
-    "logprobs",
-    "top_logprobs",
-    "reasoning_effort",
-    "thinking",
-)
 
 
 def as_target(llm: LLM, name: str | None = None, **fields: Any) -> Target:
@@ -120,7 +107,7 @@ class LlmAttempter:
         call = None
         try:
             call = self._call(job.request)
-            async with aclosing(self._timed(call, job)) as responses:
+            async with aclosing(timed(self._asaid(call), job, call.heard.says)) as responses:
                 async for response in responses:
                     yield call.heard.take(response)
         except Exception as error:
@@ -129,30 +116,17 @@ class LlmAttempter:
         for item in call.heard.ending():
             yield item
 
-    async def _timed(self, call: _Call, job: Job) -> AsyncGenerator[ChatResponse, None]:
-        """The LLM's responses, each within its clock; responses without content do not set the clock anew."""
-        ends = time.monotonic() + min(job.budget, job.timeouts.total)
-        due = min(ends, time.monotonic() + job.timeouts.first_content)
-        async with asyncio.timeout(due - time.monotonic()):
-            responses = await self._quiet.astream(call.messages, call.options)
-        async with aclosing(responses):
-            while True:
-                async with asyncio.timeout(max(0.0, due - time.monotonic())):
-                    response = await anext(responses, None)
-                if response is None:
-                    return
+    async def _asaid(self, call: _Call) -> AsyncGenerator[ChatResponse, None]:
+        async with aclosing(await self._quiet.astream(call.messages, call.options)) as responses:
+            async for response in responses:
                 yield response
-                if call.heard.says(response):
-                    due = min(ends, time.monotonic() + job.timeouts.between_content)
 
     def _call(self, request: Request) -> _Call:
         names = {sanitised(tool.name): tool.name for tool in request.tools}
         messages = returned(_history(request), self._author, self._unknown)
-        options = {name: value for name in SAMPLING if (value := getattr(request, name)) is not None}
+        options = options_of(request)
         if request.stop:
             options["stop"] = list(request.stop)
-        if request.response_format is not None:
-            options["response_format"] = _openai_format(request.response_format)
         return _Call(messages, {**options, **self._tools(request, messages)}, Heard(names))
 
     def _tools(self, request: Request, messages: Messages) -> dict[str, Any]:
@@ -219,10 +193,3 @@ class Spoken(BaseTool):
 
     def __call__(self, input: Any) -> ToolOutput:  # LlamaIndex's own name for it
         raise NotImplementedError("the caller runs its tools")
-
-
-def _openai_format(wanted: JsonFormat) -> dict[str, Any]:
-    if wanted.schema is None:
-        return {"type": "json_object"}
-    stated = {"name": wanted.name, "schema": dict(wanted.schema), "strict": wanted.strict}
-    return {"type": "json_schema", "json_schema": {word: value for word, value in stated.items() if value is not None}}

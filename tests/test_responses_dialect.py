@@ -32,6 +32,7 @@ from failover.types import (
     ToolResult,
     Usage,
 )
+from tests.kit.broken import JUNK, PATHS, PLACES, broken, broken_stream
 
 DIALECT = Responses()
 
@@ -724,39 +725,18 @@ def test_a_character_torn_apart_between_two_events_is_put_together_again() -> No
 
 # -------------------------------------------------------------------- fuzz
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-2, 2) | st.floats(allow_nan=False) | st.sampled_from(["", "x", "message"]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["type", "text", "id"]), inner),
-    max_leaves=6,
-)
-PATHS = st.lists(st.integers(0, 8), min_size=1, max_size=5)
-
-
-def broken(value: Any, path: list[int], junk: Any) -> Any:
-    """``value`` with one place in it, found by ``path``, replaced by ``junk``."""
-    if isinstance(value, dict) and value and path:
-        name = sorted(value)[path[0] % len(value)]
-        return value | {name: broken(value[name], path[1:], junk)}
-    if isinstance(value, list) and value and path:
-        at = path[0] % len(value)
-        return [*value[:at], broken(value[at], path[1:], junk), *value[at + 1 :]]
-    return junk
-
 
 @settings(max_examples=300, deadline=None)
-@given(path=PATHS, junk=JSON)
+@given(path=PATHS, junk=JUNK)
 def test_no_answer_of_any_shape_raises(path: list[int], junk: Any) -> None:
     assert isinstance(parsed(broken(response(), path, junk)), Answer | Failure)
 
 
 @settings(max_examples=300, deadline=None)
-@given(places=st.lists(st.tuples(st.integers(0, 60), PATHS, JSON), min_size=1, max_size=3), kept=st.integers(1, 99))
+@given(places=PLACES, kept=st.integers(1, 99))
 def test_no_stream_of_any_shape_raises(places: list[tuple[int, list[int], Any]], kept: int) -> None:
-    stream: list[Any] = list(events(response(), 8))
-    for at, path, junk in places:
-        stream[at % len(stream)] = broken(stream[at % len(stream)], path, junk)
     decoder = DIALECT.decoder(NEW)
-    for each in stream[:kept]:
+    for each in broken_stream(list(events(response(), 8)), places)[:kept]:
         decoder.feed(json.dumps(each).encode())
         assert isinstance(decoder.partial(), Answer)
     assert isinstance(decoder.end(), Answer | Failure)

@@ -34,7 +34,7 @@ from failover.testing import (
     mind,
     serve,
 )
-from langchain_failover import ChatFailover
+from tests.langchain.standard import Able
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning"),  # v3 events are beta
@@ -64,7 +64,7 @@ def vcr_config() -> dict[str, Any]:
     return {"ignore_localhost": True}
 
 
-class Standard(ChatModelIntegrationTests):
+class Standard(Able, ChatModelIntegrationTests):
     """Everything switched on; a subclass says which targets, and whether a broken twin of the first comes before."""
 
     names: ClassVar[tuple[str, ...]] = ("openai", "anthropic", "groq", "house")
@@ -118,10 +118,6 @@ class Standard(ChatModelIntegrationTests):
         raise NotImplementedError
 
     @property
-    def chat_model_class(self) -> type[ChatFailover]:
-        return ChatFailover
-
-    @property
     def chat_model_params(self) -> dict[str, Any]:
         forever = CircuitBreaker(failure_threshold=10_000)
         targets = self.targets
@@ -131,42 +127,6 @@ class Standard(ChatModelIntegrationTests):
         guard = Failover(targets, strategy=self.strategy, response_cache=False, breaker=forever)
         self.guards.append(guard)
         return {"failover": guard}
-
-    @property
-    def supports_json_mode(self) -> bool:
-        return True
-
-    @property
-    def supports_image_inputs(self) -> bool:
-        return True
-
-    @property
-    def supports_image_urls(self) -> bool:
-        return True
-
-    @property
-    def supports_pdf_inputs(self) -> bool:
-        return True
-
-    @property
-    def supports_audio_inputs(self) -> bool:
-        return True
-
-    @property
-    def supports_video_inputs(self) -> bool:
-        return True
-
-    @property
-    def supports_anthropic_inputs(self) -> bool:
-        return True
-
-    @property
-    def supports_image_tool_message(self) -> bool:
-        return True
-
-    @property
-    def supports_pdf_tool_message(self) -> bool:
-        return True
 
     @property
     def model_override_value(self) -> str | None:

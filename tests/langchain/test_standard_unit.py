@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from langchain_tests.unit_tests import ChatModelUnitTests
 
-from langchain_failover import ChatFailover
+from tests.langchain.standard import Able
 
 # The suite itself calls what langchain-core deprecates or still tries out.
 pytestmark = [
@@ -17,7 +17,7 @@ pytestmark = [
 ]
 
 
-class TestChatFailover(ChatModelUnitTests):
+class TestChatFailover(Able, ChatModelUnitTests):
     @pytest.fixture(autouse=True)
     def _admitted(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """``allowed_objects="all"`` means all that langchain-core itself lists; users name our class in its place."""
@@ -28,49 +28,9 @@ class TestChatFailover(ChatModelUnitTests):
         monkeypatch.setattr(load, "_default_class_paths_cache", {})
 
     @property
-    def chat_model_class(self) -> type[ChatFailover]:
-        return ChatFailover
-
-    @property
     def chat_model_params(self) -> dict[str, Any]:
         return {"targets": ["openai:gpt-6-luna"], "api_key": "test"}
 
     @property
     def init_from_env_params(self) -> tuple[dict[str, str], dict[str, Any], dict[str, Any]]:
         return {"OPENAI_API_KEY": "from-env"}, {"targets": ["openai:gpt-6-luna"]}, {"max_retries": None}
-
-    @property
-    def supports_json_mode(self) -> bool:
-        return True
-
-    @property
-    def supports_image_inputs(self) -> bool:
-        return True
-
-    @property
-    def supports_image_urls(self) -> bool:
-        return True
-
-    @property
-    def supports_pdf_inputs(self) -> bool:
-        return True
-
-    @property
-    def supports_audio_inputs(self) -> bool:
-        return True
-
-    @property
-    def supports_video_inputs(self) -> bool:
-        return True
-
-    @property
-    def supports_anthropic_inputs(self) -> bool:
-        return True
-
-    @property
-    def supports_image_tool_message(self) -> bool:
-        return True
-
-    @property
-    def supports_pdf_tool_message(self) -> bool:
-        return True
