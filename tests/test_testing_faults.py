@@ -412,7 +412,7 @@ def test_a_quirk_never_changes_what_is_said(inside: Fleet, dialect: str, quirk: 
 def test_every_provider_says_no_in_its_own_shape(name: str) -> None:
     provider = ScriptedProvider(name, [Trouble(kind, retry_after="7") for kind in KINDS])
     url = f"http://x.simulated{next(iter(provider.row.paths.values()))}"
-    with provider.transport().client() as client:
+    with Fleet(provider).client() as client:
         answers = [client.post(url, headers=HEADERS, content=b"{}") for _ in KINDS]
     assert all(400 <= answer.status_code < 600 and answer.headers["retry-after"] == "7" for answer in answers)
     told = [json.dumps(answer.json()) for answer in answers]

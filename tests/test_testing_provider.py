@@ -54,7 +54,7 @@ def ask(provider: ScriptedProvider, prompt: str = "Hello", **fields: Any) -> htt
     body = {"model": MODEL.get(provider.row.name, "m"), "messages": [{"role": "user", "content": prompt}], **fields}
     if dialect == "anthropic":
         body.setdefault("max_tokens", 100)
-    with provider.transport().client() as client:
+    with Fleet(provider).client() as client:
         return client.post(f"http://any.host{provider.row.base}{path}", json=body, headers=NAMED, timeout=1.0)
 
 
@@ -142,7 +142,7 @@ def test_a_revoked_key_is_refused_until_another_is_granted() -> None:
 
 
 def test_unknown_paths_and_unknown_json_have_their_own_errors() -> None:
-    with made().transport().client() as client:
+    with Fleet(made()).client() as client:
         assert client.post("http://h/v1/nowhere", json={}, headers=NAMED).status_code == 404
         garbage = client.post("http://h/v1/chat/completions", content=b"{", headers=NAMED)
         assert (garbage.status_code, "parse" in garbage.json()["error"]["message"]) == (400, True)
@@ -223,7 +223,7 @@ def test_a_server_without_usage_sends_none_even_when_asked() -> None:
 def test_a_client_that_leaves_a_stream_is_recorded_and_charged_for_the_part() -> None:
     provider = made(script=[Reply("one two three four five")])
     body = {"model": "gpt-4o", "messages": [HELLO], "stream": True}
-    with provider.transport().client() as client:
+    with Fleet(provider).client() as client:
         with client.stream("POST", "http://h/v1/chat/completions", json=body, headers=NAMED) as response:
             pieces = response.iter_bytes()
             for _ in range(3):  # the role, "one ", "two "

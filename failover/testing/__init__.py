@@ -63,8 +63,9 @@ from failover.testing.oddities import (
     Slow,
     SseForJson,
 )
-from failover.testing.provider import During, Received, ScriptedProvider, Served
+from failover.testing.provider import During, Received, ScriptedProvider
 from failover.testing.replies import Question, Reply, ToolUse
+from failover.testing.served import Served
 from failover.testing.server import Servers, serve
 from failover.testing.simulated import simulated, simulation
 from failover.testing.stage import Answer, Play, Stage

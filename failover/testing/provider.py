@@ -20,22 +20,19 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import Any
 
-from failover.settings import Budget, CircuitBreaker, Price, Target, Timeouts
 from failover.testing import mind
 from failover.testing.clock import Clock, RealClock
 from failover.testing.faults import Refused, Trouble
 from failover.testing.limits import Counter, Counting, Quota
+from failover.testing.prompts import PromptCache, prompt_parts
 from failover.testing.reading import read
 from failover.testing.replies import Question, Reply, Respond, Spoken, ToolUse, speak
 from failover.testing.stage import JSON, Answer, Play, Stage
 from failover.testing.steps import Abort, Charge, Close, End, Head, Step, Steps
 from failover.testing.strict import Violation, tokens_of, violations
-from failover.testing.world import Card, DialectName, MediaKind, Row, Tokens, row
-
-if TYPE_CHECKING:
-    from failover.testing.transport import Fleet
+from failover.testing.world import Card, DialectName, Row, Tokens, row
 
 Scripted = Play | Reply | ToolUse | str | Sequence[ToolUse]
 """What a script may hold: a play, a reply, a text to say, a tool call or several."""
@@ -131,36 +128,6 @@ class Exchange:
 SERIALS = itertools.count(1)
 
 
-class TargetFields(TypedDict, total=False):
-    """What may be said of a target beyond its model, as in ``Target``."""
-
-    name: str
-    provider: str | None
-    base_url: str | None
-    dialect: DialectName | None
-    api_key: Any
-    weight: float
-    rpm: int | None
-    tpm: int | None
-    input_tpm: int | None
-    output_tpm: int | None
-    concurrency: int | None
-    price: Price | None
-    budget: Budget | None
-    breaker: CircuitBreaker | None
-    timeouts: Timeouts | None
-    headers: Mapping[str, str]
-    extra_body: Mapping[str, Any]
-    context_window: int | None
-    max_output_tokens: int | None
-    inputs: frozenset[MediaKind] | None
-    tools: bool | None
-    structured_output: bool | None
-    api_version: str | None
-    end_marker: bool
-    reenable_after: float | None
-
-
 @dataclass(frozen=True, slots=True)
 class During:
     """A fault between two moments, in seconds since ``restart`` (or since the provider was made)."""
@@ -211,7 +178,7 @@ class ScriptedProvider:
         self._revoked: set[str] = set()
         self._in_flight = 0
         self._bill = Decimal(0)
-        self._seen: set[str] = set()
+        self._cache = PromptCache()
         self._serial = next(SERIALS)
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
@@ -306,21 +273,13 @@ class ScriptedProvider:
         for changed in self._watchers:
             changed(self.refuses_connections)
 
-    # ---- where it is found
-
-    def transport(self) -> Fleet:
-        """In process: an httpx transport, sync and async, that takes every request to this provider."""
-        from failover.testing.transport import Fleet
-
-        return Fleet(self)
+    # ---- one request
 
     def connected(self) -> int:
         """Counts a new connection and gives its number."""
         with self._lock:
             self.connections += 1
             return self.connections
-
-    # ---- one request
 
     def receive(
         self,
@@ -427,25 +386,11 @@ class ScriptedProvider:
         def say(reply: Reply | None) -> Spoken:
             known = reply is not None and (reply.text is not None or reply.tools or reply.refusal is not None)
             own = Reply() if known else self._respond(question)
-            return speak(_completed(reply or own, own, question), question, name, self._prompt(received, question))
+            return speak(
+                _completed(reply or own, own, question), question, name, self._cache.count(received.body, question)
+            )
 
         return say
-
-    def _prompt(self, received: Received, question: Question) -> Tokens:
-        """Tokens of the prompt; what an earlier request began with in the same words comes from the prompt cache.
-
-        Anthropic caches up to the last cache point, and what is new there is written at its own price.
-        """
-        parts = _prompt_parts(received.body)
-        total = max(1, sum(tokens_of(part) for part in parts))
-        writes = question.dialect == "anthropic"
-        digests = list(_prefixes(question.model, _marked(parts) if writes else parts))
-        if not digests or digests[-1][1] < MINIMUM_CACHED:
-            return Tokens(total)
-        with self._lock:
-            known = max((size for digest, size in digests if digest in self._seen), default=0)
-            self._seen.update(digest for digest, _ in digests)
-        return Tokens(total, cached=known, written=digests[-1][1] - known if writes else 0)
 
     def charge(self, received: Received, card: Card, tokens: Tokens) -> None:
         """These tokens were produced for this request."""
@@ -462,36 +407,12 @@ class ScriptedProvider:
             self._changed.notify_all()
 
 
-MINIMUM_CACHED = 1024  # tokens: shorter prompts are not cached by any provider
-
-
 def _completed(reply: Reply, own: Reply, question: Question) -> Reply:
     """The reply with what its author left open: thinking, if the model does, and text, if nothing else is said."""
     text = reply.text if reply.text is not None or reply.tools else own.text
     tools = reply.tools or own.tools
     thought = mind.THOUGHT if question.reasons else ""
     return replace(reply, text=text, tools=tools, reasoning=thought if reply.reasoning is None else reply.reasoning)
-
-
-def _prompt_parts(body: Mapping[str, Any]) -> list[Any]:
-    turns = body.get("messages") or body.get("input") or []
-    first = [body.get("tools"), body.get("system"), body.get("instructions")]
-    return [part for part in first if part] + (turns if isinstance(turns, list) else [turns])
-
-
-def _marked(parts: list[Any]) -> list[Any]:
-    """The prompt up to its last cache point."""
-    marks = [number for number, part in enumerate(parts) if "'cache_control'" in repr(part)]
-    return parts[: marks[-1] + 1] if marks else []
-
-
-def _prefixes(model: str, parts: list[Any]) -> Iterator[tuple[str, int]]:
-    """A digest of each beginning of the prompt, and its size in tokens."""
-    digest, size = hashlib.sha256(model.encode()), 0
-    for part in parts:
-        digest.update(json.dumps(part, sort_keys=True, default=str).encode())
-        size += tokens_of(part)
-        yield digest.hexdigest(), size
 
 
 def _json(raw: bytes) -> Any:
@@ -506,31 +427,6 @@ def _with_models(known: Row, models: Mapping[str, Card] | Iterable[str] | None) 
     if isinstance(models, Mapping):
         return replace(known, models={**known.models, **models})
     return replace(known, any_model=False, models={name: known.card(name) or known.stranger for name in models})
-
-
-# ------------------------------------------------------------------ address
-
-
-@dataclass(frozen=True, slots=True)
-class Served:
-    """A provider where it is found: ``origin`` is ``http://host:port``."""
-
-    provider: ScriptedProvider
-    origin: str
-
-    @property
-    def base_url(self) -> str:
-        """What a client takes as its base URL."""
-        return f"{self.origin}{self.provider.row.base}"
-
-    def target(self, model: str, **fields: Unpack[TargetFields]) -> Target:
-        """A target at this address, with the provider's key; ``fields`` as in ``Target``, and they win."""
-        who = self.provider
-        mine = TargetFields(name=f"{who.name}:{model}", base_url=self.base_url, api_key=who.key)
-        if who.row.vendor:
-            mine["provider"] = who.row.name
-        given: dict[str, Any] = {**mine, **fields}
-        return Target(model=model, **given)
 
 
 # ------------------------------------------------------------ other answers
@@ -561,7 +457,7 @@ def _special(provider: ScriptedProvider, received: Received) -> Play | None:
     if path.endswith("/models") and received.method == "GET":
         return _Says(200, {"object": "list", "data": [{"id": name, "object": "model"} for name in who.models]})
     if path.endswith("/count_tokens") and isinstance(received.body, dict):
-        return _Says(200, {"input_tokens": tokens_of(_prompt_parts(received.body))})
+        return _Says(200, {"input_tokens": tokens_of(prompt_parts(received.body))})
     if received.method != "POST" or not any(path.endswith(end) for end in who.paths.values()):
         return _Refuses(Violation(404, f"Unknown request URL: {received.method} {path}.", "path", code="unknown_url"))
     return None

@@ -24,7 +24,8 @@ from typing import Any
 
 import h11
 
-from failover.testing.provider import Exchange, ScriptedProvider, Served
+from failover.testing.provider import Exchange, ScriptedProvider
+from failover.testing.served import Served
 from failover.testing.steps import Abort, Close, Data, End, Framing, Head, Interim, Stall, Step, Wait
 
 RESET = struct.pack("ii", 1, 0)  # SO_LINGER: on, for 0 seconds: closing sends RST

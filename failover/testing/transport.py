@@ -16,7 +16,8 @@ from typing import TypeVar, cast
 
 import httpx
 
-from failover.testing.provider import Exchange, ScriptedProvider, Served
+from failover.testing.provider import Exchange, ScriptedProvider
+from failover.testing.served import Served
 from failover.testing.steps import Abort, Close, Data, End, Head, Interim, Stall, Step, Wait
 
 T = TypeVar("T")

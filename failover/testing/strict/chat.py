@@ -52,7 +52,6 @@ TEXT = _part("text", Str())
 IMAGE = _part("image_url", Obj({"url": Str(), "detail": Enum(("auto", "low", "high", "original"))}, ("url",)))
 AUDIO = _part("input_audio", Obj({"data": Str(), "format": Enum(("wav", "mp3"))}, ("data", "format")))
 FILE = _part("file", Obj({"file_data": Str(), "file_id": Str(), "filename": Str()}))
-VIDEO = _part("video_url", Obj({"url": Str()}, ("url",)))
 
 PROSE = either(Str(), List(Tagged("type", {"text": TEXT}), 1))
 SEEN = {"text": TEXT, "image_url": IMAGE, "input_audio": AUDIO, "file": FILE}

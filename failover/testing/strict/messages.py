@@ -483,7 +483,6 @@ RULES: tuple[Rule, ...] = (
     _stops,
     _limits,
 )
-COUNT_RULES: tuple[Rule, ...] = (_first_turn, _system_turns, _empty, _pairs)
 
 
 def body_spec(case: Case) -> Obj:
