@@ -104,16 +104,16 @@ def test_a_clock_that_was_set_back_brings_no_period_back(path: Path) -> None:
 def test_whoever_joins_does_not_push_the_clock_ahead(path: Path) -> None:
     first = bench(path)
     first.take(ttl=30.0)
-    for _ in range(100):
+    for _ in range(200):
         other = bench(path)
         other.mono, other.wall = first.mono - 0.2, first.wall - 0.2  # it looked at its clock, and then had to wait
         other.state()
         other.later(0.2)
         other.state()
-        first.later(0.25)
+        first.later(0.1)
         first.state()
     assert first.state().in_flight == 1
-    first.later(5.5)
+    first.later(10.0)
     assert first.state().in_flight == 0
 
 
@@ -472,6 +472,17 @@ def test_a_file_that_was_copied_in_the_middle_of_a_write_is_whole_or_refused(pat
         assert all(str(tmp_path / "copy") in refusal for refusal in refusals)
     finally:
         stop(hammers)
+
+
+def test_opening_it_again_leaves_the_locks_of_this_process_alone(path: Path) -> None:
+    SQLiteStore(path)
+    held = sqlite3.connect(path, isolation_level=None)
+    held.execute("BEGIN IMMEDIATE")
+    with pytest.raises(ConfigurationError, match="locked"):
+        SQLiteStore(path, timeout=0.05)
+    other = f"import sqlite3; sqlite3.connect({str(path)!r}, timeout=0).execute('BEGIN IMMEDIATE')"
+    assert b"locked" in subprocess.run([sys.executable, "-c", other], capture_output=True, check=False).stderr
+    held.close()
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,8 @@ class File:
         """
         try:
             with self._queued():
-                os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+                with suppress(FileExistsError):  # not opened then: closing it would drop SQLite's locks of this process
+                    os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
                 self._db = self._connect("rwc")
                 self._db.execute("BEGIN IMMEDIATE")
                 if _empty(self._db):
