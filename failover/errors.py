@@ -19,8 +19,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
+from failover._words import amount
 from failover.types import NANO, Answer, Failure, Kind, Trail, Usage
 
 
@@ -105,6 +106,8 @@ class StreamInterrupted(ProviderError):
 class Rejected(FailoverError):
     """Nothing was sent: one of our own gates said no.  ``retry_after`` is in seconds, None if waiting does not help."""
 
+    _state: ClassVar[str] = ""
+
     def __init__(self, message: str, target: str = "", retry_after: float | None = None) -> None:
         self.target = target
         self.retry_after = retry_after
@@ -112,11 +115,13 @@ class Rejected(FailoverError):
 
     def __str__(self) -> str:
         where = f"{self.target}: " if self.target else ""
-        return f"{where}{self.args[0]}"
+        return f"{where}{self._state}{self.args[0]}"
 
 
 class CircuitOpen(Rejected):
     """The target's circuit breaker is open."""
+
+    _state = "its circuit is open: "
 
 
 class RateLimited(Rejected):
@@ -126,9 +131,18 @@ class RateLimited(Rejected):
 class TargetDisabled(Rejected):
     """The target's credential was refused earlier; ``Failover.enable(name)`` brings it back."""
 
+    _state = "switched off: "
+
 
 class BudgetExceeded(Rejected):
-    """The worst case of this call does not fit into what is left of a budget."""
+    """The worst case of this call does not fit into what is left of a budget.
+
+    ``retry_after``: seconds until the next period begins, None if it would not fit then either.
+    """
+
+    def __str__(self) -> str:
+        anew = f"; it begins anew in {amount(self.retry_after, 's')}" if self.retry_after is not None else ""
+        return super().__str__() + anew
 
 
 class Incapable(Rejected):
@@ -172,6 +186,6 @@ class AllTargetsFailed(FailoverError, ExceptionGroup[FailoverError]):
 
 def _headline(errors: Sequence[FailoverError], retry_at: float | None) -> str:
     causes = "; ".join(str(error) for error in errors)
-    when = f" (retry in {retry_at:.1f} s)" if retry_at is not None else ""
+    when = f" (retry in {amount(retry_at, 's')})" if retry_at is not None else ""
     who = "the only target" if len(errors) == 1 else f"all {len(errors)} targets"
     return f"{who} failed{when}: {causes}"

@@ -470,3 +470,23 @@ def test_nobody_waits_for_a_retry_that_is_not_allowed() -> None:
     assert world.time == 0.0
     assert world.calls() == {"a": 1}
     assert caught.value.retry_at == pytest.approx(30.0)
+
+
+def test_what_was_refused_is_told_in_sentences() -> None:
+    poor = World({"budget": Budget(0.01, default_max_tokens=50, timezone="UTC")}, a=ok())
+    exhausted = Request((Message("user", "hi"),), max_tokens=12_000)
+    with pytest.raises(BudgetExceeded, match=r"^a: the day's budget of all targets: this call may cost up to \$0\.0"):
+        poor.send(exhausted)
+    cut = World({"breaker": CircuitBreaker(1)}, a=DOWN, b=bad(Kind.AUTH, status=401, message="no such key"))
+    for _ in range(2):
+        with pytest.raises(AllTargetsFailed) as caught:
+            cut.send()
+    assert str(caught.value) == (
+        "all 2 targets failed (retry in 30.0 s): a: its circuit is open: a failure; next trial in 30.0 s; "
+        "b: switched off: auth: no such key"
+    )
+
+
+def test_a_spent_budget_says_when_it_begins_anew() -> None:
+    error = BudgetExceeded("the day's budget of all targets: spent", "a", 3_600.0)
+    assert str(error) == "a: the day's budget of all targets: spent; it begins anew in 1 h"

@@ -204,7 +204,7 @@ def _count(rules: CircuitBreaker, state: BreakerState, succeeded: bool, took: fl
     """A call has ended while closed: the cause to open for, if any."""
     state.failures = 0 if succeeded else state.failures + 1
     if state.failures >= rules.failure_threshold:
-        return f"{state.failures} failures in a row"
+        return "a failure" if state.failures == 1 else f"{state.failures} failures in a row"
     if rules.failure_rate is None and rules.slow_call_rate is None:
         return ""
     _record(rules, state, succeeded, took > rules.slow_call, now)

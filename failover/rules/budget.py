@@ -113,13 +113,14 @@ def check(book: Book, scope: str, limit: int, cost: int, ahead: int) -> Refusal 
         return None
     account = account_of(book, scope)
     if account.spent + cost > limit:
-        detail = f"{scope}: {dollars(cost)} at most, with {dollars(account.spent)} of {dollars(limit)} spent"
-        return Refusal(Reason.BUDGET_SPENT, detail)
+        left = f"{dollars(account.spent)} of {dollars(limit)} is spent"
+        return Refusal(Reason.BUDGET_SPENT, f"this call may cost up to {dollars(cost)}, and {left}")
     if account.spent + account.reserved + cost > limit:
-        detail = f"{scope}: {dollars(account.reserved)} of {dollars(limit)} are reserved by calls in flight"
+        spent, held = dollars(account.spent), dollars(account.reserved)
+        detail = f"{spent} of {dollars(limit)} is spent, and {held} is reserved for calls in flight"
         return Refusal(Reason.BUDGET_PENDING, detail, wait=True)
     if ahead:
-        return Refusal(Reason.BUDGET_PENDING, f"{scope}: {ahead} calls wait before it", wait=True, turn=True)
+        return Refusal(Reason.BUDGET_PENDING, f"{ahead} in line before it", wait=True, turn=True)
     return None
 
 

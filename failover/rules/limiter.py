@@ -129,11 +129,11 @@ def check(
     if full:
         return Refusal(Reason.RATE_LIMITED, "; ".join(full), slot, wait=True)
     if limits.concurrency is not None and state.flying >= limits.concurrency:
-        return Refusal(Reason.CONCURRENCY, f"{state.flying} calls in flight, the limit", wait=True)
+        return Refusal(Reason.CONCURRENCY, f"{state.flying} of {limits.concurrency} calls in flight", wait=True)
     if not ahead:
         return None
     reason = Reason.RATE_LIMITED if limits.concurrency is None or _windowed(limits) else Reason.CONCURRENCY
-    return Refusal(reason, f"{ahead} calls stand in line before it", slot, wait=True, turn=True)
+    return Refusal(reason, f"{ahead} in line before it", slot, wait=True, turn=True)
 
 
 def take(limits: RateLimit, state: LimiterState, input_tokens: int, output_tokens: int) -> Hold:

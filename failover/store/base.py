@@ -67,6 +67,9 @@ class Gates:
     reenable_after: float | None = None
 
 
+TITLES = {"total": "whole budget", **{per: f"{per}'s budget" for per in ("hour", "day", "week", "month")}}
+
+
 @dataclass(frozen=True, slots=True)
 class Charge:
     """A budget it falls under; ``scope`` names the counter (``all``, ``target:NAME``, ``label:user=alice``).
@@ -79,6 +82,12 @@ class Charge:
     budget: Budget
     limit: int = field(init=False)
     book: str = field(init=False)
+
+    @property
+    def title(self) -> str:
+        """What people call it: "the day's budget of user=alice"."""
+        _, _, whose = self.scope.removesuffix(f":{self.budget.per}").partition(":")
+        return f"the {TITLES[self.budget.per]} of {whose or 'all targets'}"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "limit", int(self.budget.limit * NANO))

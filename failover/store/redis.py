@@ -353,7 +353,8 @@ def _present(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _charge(charge: Charge, ahead: int) -> dict[str, Any]:
-    return {"book": charge.book, "scope": charge.scope, "limit": charge.limit, "ahead": ahead}
+    said = {"book": charge.book, "scope": charge.scope, "title": charge.title}
+    return {**said, "limit": charge.limit, "ahead": ahead}
 
 
 def _result(result: Settlement) -> dict[str, Any]:

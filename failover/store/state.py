@@ -162,6 +162,7 @@ def _short(ask: Ask, charge: Charge, book: budget.Book, lines: Lines, now: Now) 
     refusal = budget.check(book, charge.scope, charge.limit, ask.cost, ahead)
     if refusal is None:
         return None
+    refusal = refusal._replace(detail=f"{charge.title}: {refusal.detail}")
     if not refusal.wait and ask.cost <= charge.limit and book.end is not None:
         refusal = refusal._replace(retry_at=now.mono + book.end - now.wall)
     return refusal, money_line(charge.book, charge.scope)

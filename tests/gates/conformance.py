@@ -29,7 +29,7 @@ from failover.store.base import (
     wait_for,
 )
 from failover.types import RateHint
-from tests.gates.world import MONO, WALL, charge, gates
+from tests.gates.world import MONO, NANO, WALL, Bench, charge, gates
 
 Step = tuple[Any, ...]
 
@@ -409,6 +409,29 @@ SCRIPTS: dict[str, tuple[list[Step], list[str]]] = {
         [*[f"{number}: sent" for number in range(5)], *["retry"] * 11, "no retry", "retry"],
     ),
 }
+
+
+# -------------------------------------------------------------- what is said
+
+
+def refusals_are_sentences(make: Callable[[], Store]) -> None:
+    """What each gate says when it says no."""
+    b = Bench(gates(limits=RateLimit(concurrency=1), breaker=CircuitBreaker(1)), make)
+    alice, hour = charge(1.0, scope="label:user=alice:day"), charge(2.0, "hour", "target:a:hour")
+    whole = charge(0.5, "total", "all:total")
+    assert b.refused(cost=NANO // 2 + 1, charges=[whole]).detail == (
+        "the whole budget of all targets: this call may cost up to $0.500000001, and $0 of $0.5 is spent"
+    )
+    lease = b.take(cost=NANO, charges=[alice, hour])
+    assert b.refused().detail == "1 of 1 calls in flight"
+    assert b.refused(gates("b"), cost=NANO, charges=[alice]).detail == (
+        "the day's budget of user=alice: $0 of $1 is spent, and $1 is reserved for calls in flight"
+    )
+    b.settle(lease, Settlement(False, blamed=True, cost=NANO // 4))
+    assert b.refused(gates("b"), cost=2 * NANO, charges=[hour]).detail == (
+        "the hour's budget of a: this call may cost up to $2, and $0.25 of $2 is spent"
+    )
+    assert b.refused().detail == "a failure; next trial in 30.0 s"
 
 
 # ------------------------------------------------------------------- at random

@@ -57,7 +57,9 @@ def test_what_does_not_fit_any_more_is_refused_at_once_until_the_period_ends() -
     assert refusal.line is None
     midnight = moment("UTC", 2025, 10, 10)
     assert refusal.retry_at == pytest.approx(b.mono + midnight - b.wall)
-    assert refusal.detail == "all: $0.500000001 at most, with $0.5 of $1 spent"
+    assert refusal.detail == (
+        "the day's budget of all targets: this call may cost up to $0.500000001, and $0.5 of $1 is spent"
+    )
 
 
 def test_what_can_never_fit_is_refused_without_a_moment_to_hope_for() -> None:
@@ -421,7 +423,7 @@ def test_a_small_call_does_not_overtake_a_large_one_that_waits_for_money() -> No
     b.line_up(large, b.refused(cost=NANO, charges=[DOLLAR], ticket=large))
     small = b.refused(cost=1, charges=[DOLLAR])
     assert small.reason is Reason.BUDGET_PENDING
-    assert small.detail == "all: 1 calls wait before it"
+    assert small.detail == "the day's budget of all targets: 1 in line before it"
     assert isinstance(b.ask(cost=0, charges=[DOLLAR]), Lease), "what is free waits for nobody's money"
     b.settle(first, paid(0))
     assert large.woken

@@ -19,7 +19,7 @@ from failover.store.base import Store
 from failover.store.memory import MemoryStore
 from failover.store.sqlite import SQLiteStore
 from failover.store.state import State
-from tests.gates.conformance import SCRIPTS, random_script, trace
+from tests.gates.conformance import SCRIPTS, random_script, refusals_are_sentences, trace
 from tests.gates.world import half, memory
 
 hints_of = lru_cache(get_type_hints)
@@ -84,3 +84,8 @@ def test_scripts_at_random_reach_every_kind_of_decision() -> None:
         assert word in said
     for word in ("budget_pending", "disabled", "half_open", "retry", "in line"):
         assert word in said
+
+
+@every_store
+def test_what_a_refusal_says_is_a_sentence_for_people(make: Callable[[], Store]) -> None:
+    refusals_are_sentences(make)

@@ -53,7 +53,7 @@ def test_a_newcomer_does_not_overtake_even_where_there_is_room() -> None:
     b.settle(lease)
     refusal = b.refused()
     assert refusal.reason is Reason.CONCURRENCY
-    assert refusal.detail == "1 calls stand in line before it"
+    assert refusal.detail == "1 in line before it"
     assert refusal.line is not None
     b.take(ticket=first)
 

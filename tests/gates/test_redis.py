@@ -15,7 +15,7 @@ from failover.settings import RateLimit
 from failover.store.base import Ask, Io, Lease, Lost, Now, Rejection, Ticket, wait_for
 from failover.store.redis import RedisStore
 from failover.store.redis_link import Step, pages_at
-from tests.gates.conformance import SCRIPTS, random_script, trace
+from tests.gates.conformance import SCRIPTS, random_script, refusals_are_sentences, trace
 from tests.gates.world import BLAMED, MONO, WALL, Bench, charge, gates, half, memory
 from tests.kit.redis_server import Server, running
 
@@ -121,6 +121,10 @@ def test_a_script_leaves_the_same_trace_on_an_event_loop(name: str, server: Serv
     store: Any = Awaited(store_on(server, Prompt), runner)
     assert trace(store, script) == expected
     runner.run(store._store.aclose())
+
+
+def test_what_a_refusal_says_is_a_sentence_for_people(server: Server) -> None:
+    refusals_are_sentences(lambda: store_on(server, Prompt))
 
 
 def test_scripts_at_random_leave_the_same_traces_as_in_memory(server: Server) -> None:

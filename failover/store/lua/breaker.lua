@@ -139,7 +139,7 @@ end
 local function count(rules, state, succeeded, took, now)
   state.failures = succeeded and 0 or state.failures + 1
   if state.failures >= rules.failure_threshold then
-    return string.format('%d failures in a row', state.failures)
+    return state.failures == 1 and 'a failure' or string.format('%d failures in a row', state.failures)
   end
   if not rules.failure_rate and not rules.slow_call_rate then
     return nil

@@ -114,17 +114,17 @@ function budget.check(charge, page, cost)
   end
   local spent, reserved = account_of(charge.book, page, charge.scope)
   if spent + cost > charge.limit then
-    local detail = string.format('%s: %s at most, with %s of %s spent', charge.scope, dollars(cost), dollars(spent),
+    local detail = string.format('this call may cost up to %s, and %s of %s is spent', dollars(cost), dollars(spent),
       dollars(charge.limit))
     return { reason = 'budget_spent', detail = detail }
   end
   if spent + reserved + cost > charge.limit then
-    local detail = string.format('%s: %s of %s are reserved by calls in flight', charge.scope, dollars(reserved),
-      dollars(charge.limit))
+    local detail = string.format('%s of %s is spent, and %s is reserved for calls in flight', dollars(spent),
+      dollars(charge.limit), dollars(reserved))
     return { reason = 'budget_pending', detail = detail, wait = true }
   end
   if charge.ahead > 0 then
-    local detail = string.format('%s: %d calls wait before it', charge.scope, charge.ahead)
+    local detail = string.format('%d in line before it', charge.ahead)
     return { reason = 'budget_pending', detail = detail, wait = true, turn = true }
   end
   return nil

@@ -209,13 +209,14 @@ function limiter.check(limits, state, input, output, ahead, now)
     return { reason = 'rate_limited', detail = table.concat(full, '; '), retry_at = latest, wait = true }
   end
   if limits.concurrency and state.flying >= limits.concurrency then
-    return { reason = 'concurrency', detail = state.flying .. ' calls in flight, the limit', wait = true }
+    local detail = string.format('%d of %d calls in flight', state.flying, limits.concurrency)
+    return { reason = 'concurrency', detail = detail, wait = true }
   end
   if ahead == 0 then
     return nil
   end
   local reason = (not limits.concurrency or windowed(limits)) and 'rate_limited' or 'concurrency'
-  local detail = ahead .. ' calls stand in line before it'
+  local detail = string.format('%d in line before it', ahead)
   return { reason = reason, detail = detail, retry_at = latest, wait = true, turn = true }
 end
 

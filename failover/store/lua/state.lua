@@ -152,6 +152,7 @@ local function short(ask, each, book, now)
   local refusal = budget.check(each, book.page, ask.cost)
   if refusal then
     refusal.line = money_line(each.book, each.scope)
+    refusal.detail = each.title .. ': ' .. refusal.detail
     if not refusal.wait and ask.cost <= each.limit and book.ends then
       refusal.retry_at = now.mono + book.ends - now.wall
     end
