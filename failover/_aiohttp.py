@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import io
+import select
 import ssl
 import warnings
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 from aiohttp import (
@@ -20,6 +21,7 @@ from aiohttp import (
     ClientError,
     ClientPayloadError,
     ClientResponse,
+    ClientResponseError,
     ClientSession,
     ClientTimeout,
     ConnectionTimeoutError,
@@ -27,7 +29,8 @@ from aiohttp import (
     InvalidURL,
     TCPConnector,
 )
-from aiohttp.http_exceptions import ContentEncodingError
+from aiohttp.connector import Connection
+from aiohttp.http_exceptions import ContentEncodingError, HttpProcessingError
 from yarl import URL
 
 if TYPE_CHECKING:
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
 
 LARGE = 2**20
 """Bytes of a body beyond which it is written in parts, so that it does not hold up the event loop."""
+MAX_HEADER = 64 * 1024
+"""Bytes of one header: gateways add long ones, and httpx takes them."""
 
 ERRORS: tuple[tuple[type[Exception], type[Exception]], ...] = (
     # (of aiohttp, what it is in httpx)
@@ -59,21 +64,50 @@ with warnings.catch_warnings():
             """Says nothing."""
 
 
-class _QuietConnector(TCPConnector):
-    """The same of the connections: they are closed, without a word."""
+class _Connector(TCPConnector):
+    """Connections that may be left behind just so, and that are not used again once their server has ended them."""
+
+    async def _get(self, *given: Any) -> Connection | None:
+        """A kept one to use again.  What ended it may have come while the event loop stood still, and be unread yet."""
+        while (found := await super()._get(*given)) is not None and _is_readable(found):
+            found.close()
+        return found
+
+    def forsake(self) -> None:
+        """Closes what is kept, although the event loop is closed and would not take the last step."""
+        for transport in [protocol.transport for kept in self._conns.values() for protocol, _ in kept]:
+            with suppress(Exception):  # of a private name, for want of a public one; another loop may not have it
+                transport._call_connection_lost(None)  # type: ignore[union-attr]
 
     def __del__(self, *given: object) -> None:
-        with suppress(Exception):  # at the very end of a process there may be nothing left to do it with
-            self._close_immediately()  # type: ignore[attr-defined]  # private; without it the loop's end closes them
+        """Says nothing."""
+
+
+def _is_readable(connection: Connection) -> bool:
+    """Whether there is anything to read.  On a kept connection, that can only be its end."""
+    transport = connection.transport
+    number = transport.get_extra_info("socket").fileno() if transport is not None else -1
+    if number < 0:
+        return True
+    if not hasattr(select, "poll"):  # Windows
+        return bool(select.select((number,), (), (), 0)[0])
+    poll = select.poll()
+    poll.register(number, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 class Session:
     """The connections of one target in one event loop; made on that loop."""
 
     def __init__(self, verify: ssl.SSLContext, keepalive: float | None) -> None:
-        connector = _QuietConnector(limit=0, ssl=verify, keepalive_timeout=keepalive)
-        quiet = ("Accept", "Accept-Encoding", "User-Agent")
-        self._session = _QuietSession(connector=connector, cookie_jar=DummyCookieJar(), skip_auto_headers=quiet)
+        self._connector = _Connector(limit=0, ssl=verify, keepalive_timeout=keepalive)
+        self._session = _QuietSession(
+            connector=self._connector,
+            cookie_jar=DummyCookieJar(),
+            skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent"),
+            max_line_size=MAX_HEADER,
+            max_field_size=MAX_HEADER,
+        )
 
     async def send(self, letter: Letter) -> Reply:
         body = letter.body
@@ -91,6 +125,9 @@ class Session:
 
     async def aclose(self) -> None:
         await self._session.close()
+
+    def forsake(self) -> None:
+        self._connector.forsake()
 
 
 class Reply:
@@ -120,10 +157,19 @@ class Reply:
 
 def translated(error: Exception) -> Exception:
     """The exception that httpx would have raised."""
+    said = _said(error)
     if isinstance(error.__cause__, ContentEncodingError):
-        return httpx.DecodingError(str(error))
+        return httpx.DecodingError(said)
     ours = next(ours for theirs, ours in ERRORS if isinstance(error, theirs))
-    return ours(str(error) or type(error).__name__)
+    return ours(said)
+
+
+def _said(error: BaseException) -> str:
+    """In words.  Where aiohttp cannot read an answer, it puts "400" before them, which no server has sent."""
+    while isinstance(error, ClientPayloadError | ClientResponseError) and error.__cause__ is not None:
+        error = error.__cause__
+    said = getattr(error, "message", "") if isinstance(error, ClientResponseError | HttpProcessingError) else str(error)
+    return str(said) or type(error).__name__
 
 
 @lru_cache(maxsize=1024)

@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple, Protocol, TypeVar
 from urllib.request import getproxies
-from weakref import WeakKeyDictionary
 
 import httpx
 
@@ -67,8 +66,11 @@ class Line(NamedTuple):
 
 
 class AsyncLine(NamedTuple):
+    """``forsake``: what can still be closed once its event loop is."""
+
     send: AsyncSend
     aclose: Callable[[], Awaitable[None]]
+    forsake: Callable[[], None]
 
 
 class Connections:
@@ -84,7 +86,7 @@ class Connections:
     def _begin(self) -> None:
         self._lock = threading.Lock()
         self._line: Line | None = None
-        self._lines: WeakKeyDictionary[asyncio.AbstractEventLoop, _Kept] = WeakKeyDictionary()
+        self._lines: dict[asyncio.AbstractEventLoop, _Kept] = {}
 
     def begin_afresh(self) -> None:
         """In a forked child: what is open is its parent's.  It is kept, for closing it would use it."""
@@ -107,15 +109,23 @@ class Connections:
         loop = asyncio.get_running_loop()
         kept = self._lines.get(loop)
         if kept is None or kept.over:
+            self._forget_closed_loops()
             kept = _Kept(_aopen(self._http2))
             await kept.begin()
             self._lines[loop] = kept
         return kept.send
 
+    def _forget_closed_loops(self) -> None:
+        """Of loops that were closed without a word to their generators, as ``asyncio.run`` would not."""
+        for loop in list(self._lines):
+            if loop.is_closed() and (kept := self._lines.pop(loop, None)) is not None:
+                kept.forsake()
+
     def close(self) -> None:
         line, self._line = self._line, None
         if line is not None:
             line.close()
+        self._forget_closed_loops()
 
     async def aclose(self) -> None:
         self.close()
@@ -130,6 +140,7 @@ class _Kept(UntilLoopEnds):
     def __init__(self, line: AsyncLine) -> None:
         super().__init__(line.aclose)
         self.send = line.send
+        self.forsake = line.forsake
 
 
 # ----------------------------------------------------------------- opening
@@ -154,14 +165,18 @@ def _open(http2: bool) -> Line:
 def _aopen(http2: bool) -> AsyncLine:
     if http2 or getproxies():
         client = httpx.AsyncClient(verify=certificates(http2), http2=http2, limits=LIMITS)
-        return AsyncLine(_athrough(client), client.aclose)
+        return AsyncLine(_athrough(client), client.aclose, _nothing)
     try:
         from failover._aiohttp import Session
     except ImportError:
         transport = httpx.AsyncHTTPTransport(verify=certificates(False), limits=LIMITS)
-        return AsyncLine(_firm(transport.handle_async_request), transport.aclose)
+        return AsyncLine(_firm(transport.handle_async_request), transport.aclose, _nothing)
     session = Session(certificates(False), LIMITS.keepalive_expiry)
-    return AsyncLine(session.send, session.aclose)
+    return AsyncLine(session.send, session.aclose, session.forsake)
+
+
+def _nothing() -> None:
+    """httpx's sockets close with the last reference to them."""
 
 
 @types.coroutine

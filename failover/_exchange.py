@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from failover._checked import without_userinfo
 from failover.dialects.base import Decoder, Dialect, Model
 from failover.dialects.sse import EventTooLargeError, Splitter
 from failover.failures import classify, rate_hint, retry_after
@@ -24,7 +25,7 @@ NOTHING: list[Chunk] = []
 
 
 class Exchange:
-    """Reads one answer.  ``done`` turns True when no more bytes are wanted."""
+    """Reads one answer.  ``done`` turns True when no more bytes are wanted.  ``url``: who was asked."""
 
     __slots__ = (
         "_body",
@@ -36,12 +37,16 @@ class Exchange:
         "_size",
         "_splitter",
         "_status",
+        "_url",
         "_wall",
         "done",
         "failed",
     )
 
-    def __init__(self, dialect: Dialect, model: Model, status: int, headers: Mapping[str, str], wall: float) -> None:
+    def __init__(
+        self, dialect: Dialect, model: Model, status: int, headers: Mapping[str, str], wall: float, url: str = ""
+    ) -> None:
+        self._url = url
         self._dialect = dialect
         self._model = model
         self._status = status
@@ -135,4 +140,20 @@ class Exchange:
         if after is None:
             after = retry_after(self._headers, None, self._wall)
         ident = outcome.request_id or self._headers.get("x-request-id") or self._headers.get("request-id")
-        return replace(outcome, hint=hint, retry_after=after, request_id=ident, status=outcome.status or self._status)
+        return replace(
+            outcome,
+            message=self._placed(outcome),
+            hint=hint,
+            retry_after=after,
+            request_id=ident,
+            status=outcome.status or self._status,
+        )
+
+    def _placed(self, failure: Failure) -> str:
+        """What a failure says; where the address is at fault, also which one it was."""
+        if failure.kind not in (Kind.WRONG_URL, Kind.REDIRECT) or not self._url:
+            return failure.message
+        asked = f"POST {without_userinfo(self._url)}"
+        if failure.kind is Kind.REDIRECT and (location := self._headers.get("location")):
+            asked += f" is sent on to {without_userinfo(location)}"
+        return f"{failure.message}; {asked}" if failure.message else asked

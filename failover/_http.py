@@ -220,7 +220,7 @@ class HttpAttempter:
         letter = Letter(self._url + wire.path, headers, wire.body, job.timeouts)
 
         def read(reply: httpx.Response | AsyncReply) -> Exchange:
-            return Exchange(dialect, model, reply.status_code, reply.headers, time.time())
+            return Exchange(dialect, model, reply.status_code, reply.headers, time.time(), letter.url)
 
         return letter, wire, read
 

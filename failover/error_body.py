@@ -95,8 +95,13 @@ _KEY = re.compile(
 
 
 def decoded(body: bytes) -> object:
-    """The JSON value in ``body``, else its text; at most ``MAX_BODY`` bytes of it."""
+    """The JSON value in ``body``, else its text; at most ``MAX_BODY`` bytes of it.
+
+    Gateways that meant to stream send an error as one event: then it is the value of the first.
+    """
     text = body[:MAX_BODY].decode("utf-8", "replace").lstrip("\ufeff").strip()
+    if text.startswith("data:"):
+        text = text.splitlines()[0].removeprefix("data:").strip()
     value = parsed(text)
     return text if value is None else value
 

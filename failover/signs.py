@@ -118,7 +118,8 @@ SIGNS: tuple[Sign, ...] = (
         Kind.AUTH,
         "invalid_api_key incorrect_api_key api_key_invalid missing_api_key invalid_authentication "
         "authentication_error authentication access_token_expired unrecognizedclientexception "
-        "invalidsignatureexception invalidclienttokenid expiredtokenexception",
+        "invalidsignatureexception invalidclienttokenid expiredtokenexception "
+        "no_db_connection",  # LiteLLM: not the master key, and no database of others
     ),
     says(
         Kind.AUTH,
@@ -187,6 +188,7 @@ SIGNS: tuple[Sign, ...] = (
         (400, 403, 413, 422, 500, NO_STATUS),
         "prompt is too long: 216868 tokens > 200000 maximum",
         r"\bprompt is too long: ?[0-9]",
+        r"^litellm\.contextwindowexceedederror\b",
         r"^(?:the |your )?(?:prompt|input) is too long\b",
         r"\bmaximum (?:context|prompt) length (?:is|of) [0-9]",
         r"\bcontext length is only [0-9]",
@@ -312,7 +314,7 @@ SIGNS: tuple[Sign, ...] = (
         r"^(?:the )?models?\b.{0,120}\b(?:not found|not exist|decommissioned|deprecated|retired|no longer available)\b",
         r"^model: ",
         r"^\S{1,100} is not a valid model id\b",
-        r"^(?:invalid|unknown) model\b",
+        r"^(?:[/\w]+: )?(?:invalid|unknown) model\b",
         r"^the provided model identifier is invalid",
         r"^no endpoints found\b",
         r"^(?:the )?(?:api )?deployment\b.{0,60}\b(?:not exist|not found)\b",

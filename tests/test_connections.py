@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -138,6 +140,55 @@ async def test_a_refused_connection_is_told_from_one_that_broke(carrier: str) ->
     (error,) = caught.value.exceptions
     assert isinstance(error, ProviderError)
     assert (error.failure.kind, error.failure.sent) == ("connect", False)
+
+
+async def test_a_connection_that_ended_while_the_event_loop_stood_still_is_not_used_again(
+    carrier: str, servers: Servers, openai: ScriptedProvider
+) -> None:
+    async with Failover([servers["openai"].target("gpt-6-luna")], retry=QUIET, response_cache=False) as guard:
+        await guard.acomplete("hi")
+        openai.down()  # blocks the event loop, while every open connection is reset
+        openai.up()
+        assert (await guard.acomplete("hi again")).content == "A short answer."
+        assert [target.failures for target in guard.status()] == [0]
+    assert openai.connections == 2
+
+
+async def test_a_long_header_is_no_reason_to_refuse_an_answer(carrier: str) -> None:
+    head = b"HTTP/1.1 200 OK\r\nx-policy: %b\r\ncontent-length: %d\r\n\r\n" % (b"a" * 20_000, len(ANSWER))
+    assert await against(head + ANSWER) == "A short answer."
+
+
+MOVED = b"HTTP/1.1 307 Moved\r\nlocation: https://me:secret@other.example/v1?key=k\r\ncontent-length: 0\r\n\r\n"
+
+
+async def test_an_address_that_does_not_answer_is_named(carrier: str) -> None:
+    with pytest.raises(ExceptionGroup) as missing:
+        await against(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n")
+    assert re.search(r"POST http://127.0.0.1:\d+/v1/chat/completions$", str(missing.value.exceptions[0]))
+    with pytest.raises(ExceptionGroup) as moved:
+        await against(MOVED)
+    assert str(moved.value.exceptions[0]).endswith(
+        "/v1/chat/completions is sent on to https://***@other.example/v1?***"
+    )
+
+
+async def test_aiohttp_puts_no_status_of_its_own_before_what_broke() -> None:
+    with pytest.raises(ExceptionGroup) as caught:
+        await against(BROKEN["cut"])
+    assert "400" not in str(caught.value.exceptions[0])
+
+
+def test_the_connections_of_a_closed_event_loop_end_when_the_next_begins(servers: Servers) -> None:
+    with Failover([servers["openai"].target("gpt-6-luna")], response_cache=False) as guard:
+        for number in range(4):
+            loop = asyncio.new_event_loop()
+            loop.run_until_complete(guard.acomplete(f"hi {number}"))
+            loop.close()
+        (connections,) = guard._connections
+        assert len(connections._lines) == 1
+    assert not connections._lines
+    gc.collect()  # a socket that was left open would say so
 
 
 LEFT_BEHIND = """
