@@ -203,6 +203,7 @@ class Failover(Closing, Shown):
             spend,
             lambda cause: self._core.emit(events.StoreLost(time.monotonic(), 0, name, cause)),
             lambda seconds: self._core.emit(events.StoreBack(time.monotonic(), 0, name, seconds)),
+            lambda: self._core.now(),  # not bound at once: there is no core before there is a store
         )
 
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -34,9 +35,12 @@ class LosableStore(DistantStore):
         super().__init__()
         self.down = False
         self.late = False
+        self.hangs: Callable[[], None] = lambda: None
 
     def far(self, name: str, do: Any, undo: Any = None) -> Io[Any]:
         def there() -> Any:
+            if self.down:
+                self.hangs()
             if self.down and not self.late:
                 raise Lost("no route to it")
             answer = do()
@@ -63,6 +67,22 @@ class World:
     @property
     def told(self) -> list[Event]:
         return [event for event in self.heard if isinstance(event, StoreLost | StoreBack)]
+
+
+def test_a_store_that_hangs_is_waited_for_once_and_not_by_every_target_and_call() -> None:
+    world = World()
+    world.store.down, waited = True, []
+
+    def hang() -> None:
+        waited.append(world.time)
+        world.time += 5.0
+
+    world.store.hangs = hang
+    for _ in range(3):
+        with pytest.raises(AllTargetsFailed) as caught:
+            world.guard.complete("hi")
+        assert caught.value.retry_at == 1.0
+    assert waited == [1_000.0]
 
 
 def test_a_call_under_a_budget_is_refused_while_the_store_is_lost_and_goes_on_when_it_is_back() -> None:
@@ -116,7 +136,7 @@ def test_a_budget_can_be_kept_by_this_process_meanwhile() -> None:
     assert world.guard.budget is not None
     assert world.guard.budget.spent > 0
     exhaust = map(world.guard.complete, ["hi"] * 100)
-    with pytest.raises(BudgetExceeded, match="at most"):
+    with pytest.raises(BudgetExceeded, match="may cost up to"):
         list(exhaust)
 
 

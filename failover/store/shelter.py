@@ -58,6 +58,7 @@ class Shelter:
 
     near: makes the store in memory that stands in.  spend: budgets go on there too, each process with its own.
     lost: is told why it was lost; back: after how many seconds it is back.
+    clock: the moment at which that is found out, which for a store that hangs is long after it was asked.
     """
 
     def __init__(
@@ -67,12 +68,14 @@ class Shelter:
         spend: bool,
         lost: Callable[[str], None],
         back: Callable[[float], None],
+        clock: Callable[[], Now],
     ) -> None:
         self._far = far
         self._make_near = near
         self._spend = spend
         self._tell_lost = lost
         self._tell_back = back
+        self._clock = clock
         self._near: tuple[int, MemoryStore] | None = None
         self._lock = Lock()
         self._cause = ""  # why it is lost; empty: it is not
@@ -276,7 +279,7 @@ class Shelter:
 
     def _lose(self, cause: str, now: Now) -> None:
         with self._lock:
-            news, self._cause, self._trial = not self._cause, cause, now.mono + PAUSE
+            news, self._cause, self._trial = not self._cause, cause, self._clock().mono + PAUSE
             self._since = now.mono if news else self._since
         if news:
             self._tell_lost(cause)
