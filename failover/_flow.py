@@ -477,15 +477,7 @@ class Call:
         first: float | None = None
         live.load.in_flight += 1
         try:
-            if self.trail:
-                self._goes_on(live)
-            if lease.transition is not None:
-                self._turned(live, lease.transition)
-            if self.core.watched:
-                self._started(live, lease, job.request)
-            self.shaper.fresh()
-            if self.shaper.text:
-                self.shaper.continues(shown(self.shaper.said, live.model))
+            self._begin(live, lease, job.request)
             event = yield Attempt(live, job, self.shaper)
             if event is FIRST_CONTENT:
                 now = self.core.now()
@@ -509,6 +501,18 @@ class Call:
             candidate.opened = transition is not None and transition.new == "open"
             if transition is not None:
                 self._turned(live, transition)
+
+    def _begin(self, live: Live, lease: Lease, request: Request) -> None:
+        """Say what leads to an attempt, and ready the shaper for it."""
+        if self.trail:
+            self._goes_on(live)
+        if lease.transition is not None:
+            self._turned(live, lease.transition)
+        if self.core.watched:
+            self._started(live, lease, request)
+        self.shaper.fresh()
+        if self.shaper.text:
+            self.shaper.continues(shown(self.shaper.said, live.model))
 
     def _overtaken(self, lease: Lease, first: float | None) -> Failure | None:
         """What a given-up attempt is: its target's failure, if it was silent for too long (``late_after``)."""

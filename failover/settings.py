@@ -8,7 +8,7 @@ Times are seconds, money is US dollars, rates are per minute.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, fields
 from datetime import date
 from decimal import Decimal
@@ -296,7 +296,6 @@ class Timeouts:
 CREDENTIAL_HEADER = re.compile("auth|key|token|secret|password|cookie", re.IGNORECASE)
 """Headers whose values are credentials, by their names."""
 
-ApiKey = SecretStr | Callable[[], str]
 Input = Literal["image", "document", "audio", "video"]
 DialectName = Literal["chat", "responses", "anthropic"]
 

@@ -333,10 +333,10 @@ def test_a_give_back_from_within_a_transaction_goes_with_the_next(path: Path) ->
     def collected(rows: Any) -> None:
         b.settle(lease, Settlement(True, cost=3))
 
-    store._io(collected).do()
+    store.io(collected).do()
     assert b.money(DOLLAR).spent == 3
     with pytest.raises(Lost, match="from inside"):
-        store._io(lambda rows: b.take()).do()
+        store.io(lambda rows: b.take()).do()
 
 
 # ------------------------------------------------------------------- the file in trouble

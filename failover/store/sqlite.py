@@ -18,7 +18,7 @@ import asyncio
 import os
 import secrets
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import count
@@ -29,7 +29,7 @@ from typing import Any, Generic, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 from weakref import WeakSet, finalize
 
-from failover.cache.entry import pack, unpack
+from failover.cache.sqlite import SQLiteCache
 from failover.errors import ConfigurationError
 from failover.rules import retry
 from failover.settings import Cache, Retry
@@ -38,7 +38,6 @@ from failover.store.base import (
     Ask,
     Charge,
     Gates,
-    Hit,
     Io,
     Lease,
     Lost,
@@ -52,7 +51,6 @@ from failover.store.base import (
 from failover.store.file import File
 from failover.store.lines import Lines, notify
 from failover.store.rows import Rows
-from failover.types import Answer
 
 T = TypeVar("T")
 RECHECK = 0.25
@@ -145,27 +143,27 @@ class SQLiteStore:
 
     def admit(self, ask: Ask, now: Now) -> Io[Lease | Rejection]:
         lease = f"{self._prefix}-{next(self._leases)}"
-        return self._io(
+        return self.io(
             lambda rows: self._admit(rows, ask, lease, now),
-            lambda: self._io(lambda rows: self._take_back(rows, lease, now), late=True),
+            lambda: self.io(lambda rows: self._take_back(rows, lease, now), late=True),
         )
 
     def first_content(self, lease: Lease, now: Now) -> Io[Transition | None] | None:
         def step(rows: Rows) -> Transition | None:
             rows.fetch_held(lease)
-            at = self._at(rows, now)
+            at = self.at(rows, now)
             rows.need_lease(lease.id)
             return steps.first_content(rows.state, lease, at, self._random)
 
         if lease.probe:
-            return self._io(step)
-        self._queue.append(Op(step, late=True))
+            return self.io(step)
+        self.later(step)
         return None
 
     def settle(self, lease: Lease, result: Settlement, now: Now) -> Io[Transition | None]:
         def step(rows: Rows) -> Transition | None:
             rows.fetch_held(lease)
-            at = self._at(rows, now)
+            at = self.at(rows, now)
             rows.need_lease(lease.id)
             if result.disable is not None:
                 rows.need_off(lease.ask.gates)
@@ -173,25 +171,25 @@ class SQLiteStore:
             self._made_room(held, at)
             return transition
 
-        return self._io(step, late=True)
+        return self.io(step, late=True)
 
     def abandon(self, lease: Lease, cost: int, now: Now) -> Io[None]:
         def step(rows: Rows) -> None:
             rows.fetch_held(lease)
-            at = self._at(rows, now)
+            at = self.at(rows, now)
             rows.need_lease(lease.id)
             self._made_room(steps.abandon(rows.state, lease, cost, at), at)
 
-        return self._io(step, late=True)
+        return self.io(step, late=True)
 
     def renew(self, lease: Lease, expires: float, now: Now) -> Io[None]:
         def step(rows: Rows) -> None:
             rows.fetch_held(lease)
-            at = self._at(rows, now)
+            at = self.at(rows, now)
             rows.need_lease(lease.id)
             steps.renew(rows.state, lease, expires - now.mono + at.mono)
 
-        return self._io(step, late=True)
+        return self.io(step, late=True)
 
     def line_up(self, ticket: Ticket, lines: Sequence[str], now: Now) -> None:
         with self._alone():
@@ -205,14 +203,14 @@ class SQLiteStore:
 
     def allow_retry(self, now: Now) -> Io[bool]:
         def step(rows: Rows) -> bool:
-            at = self._at(rows, now)
+            at = self.at(rows, now)
             return retry.withdraw(self._rules, rows.state.retries, at.mono)
 
-        return self._io(step)
+        return self.io(step)
 
     def enable(self, gates: Gates, now: Now) -> Io[Transition | None]:
         def step(rows: Rows) -> Transition | None:
-            at = self._at(rows, now)
+            at = self.at(rows, now)
             rows.need_off(gates)
             rows.need_desk(gates.target)
             transition = steps.enable(rows.state, gates)
@@ -220,10 +218,10 @@ class SQLiteStore:
                 self._lines.touch([steps.desk_line(gates.target)], at.mono)
             return transition
 
-        return self._io(step)
+        return self.io(step)
 
     def snapshot(self, gates: Sequence[Gates], charges: Sequence[Charge], now: Now) -> Io[Snapshot]:
-        return self._io(lambda rows: self._snapshot(rows, gates, charges, now))
+        return self.io(lambda rows: self._snapshot(rows, gates, charges, now))
 
     def close(self) -> None:
         """What has queued up is done first."""
@@ -245,7 +243,7 @@ class SQLiteStore:
 
     # ------------------------------------------------------ inside a transaction
 
-    def _at(self, rows: Rows, now: Now) -> Now:
+    def at(self, rows: Rows, now: Now) -> Now:
         """The moment that counts, on the file's clock; what has expired by then is given back first."""
         state = rows.state
         rows.need_clock()
@@ -261,7 +259,7 @@ class SQLiteStore:
 
     def _admit(self, rows: Rows, ask: Ask, lease: str, now: Now) -> Lease | Rejection:
         rows.fetch_for(ask.gates, ask.charges)
-        at = self._at(rows, now)
+        at = self.at(rows, now)
         rows.need_desk(ask.gates.target)
         rows.need_off(ask.gates)
         rows.need_money(ask.charges)
@@ -286,12 +284,12 @@ class SQLiteStore:
         return Rejection(answer.target, answer.reason, answer.detail, slot, answer.line, recheck)
 
     def _take_back(self, rows: Rows, lease: str, now: Now) -> None:
-        at = self._at(rows, now)
+        at = self.at(rows, now)
         rows.need_lease(lease)
-        self._made_room(steps.take_back(rows.state, lease, at), at)
+        self._made_room(steps.take_back(rows.state, lease), at)
 
     def _snapshot(self, rows: Rows, gates: Sequence[Gates], charges: Sequence[Charge], now: Now) -> Snapshot:
-        at = self._at(rows, now)
+        at = self.at(rows, now)
         for each in gates:
             rows.need_desk(each.target)
             rows.need_off(each)
@@ -338,9 +336,14 @@ class SQLiteStore:
 
     # ---------------------------------------------------------------- doing the work
 
-    def _io(self, step: Callable[[Rows], T], undo: Callable[[], Io[Any]] | None = None, late: bool = False) -> Io[T]:
+    def io(self, step: Callable[[Rows], T], undo: Callable[[], Io[Any]] | None = None, late: bool = False) -> Io[T]:
+        """Do it in a transaction; ``late``: with the next one if need be, for nobody waits for its answer."""
         op = Op(step, late)
         return Io(lambda: self._do(op), lambda: self._ado(op), undo)
+
+    def later(self, step: Callable[[Rows], Any]) -> None:
+        """Do it with the operation that follows."""
+        self._queue.append(Op(step, late=True))
 
     def _do(self, op: Op[T]) -> T:
         """Do it in this thread, with all that has queued up before it."""
@@ -451,48 +454,6 @@ def _leased(lease: Lease, now: Now, later: float) -> Lease:
     lease.admitted = now
     lease.expires -= later
     return lease
-
-
-class SQLiteCache:
-    """A ``ResponseCache`` in the store's file: least recently used entries leave first, old ones are never served."""
-
-    def __init__(self, store: SQLiteStore, rules: Cache) -> None:
-        self._store = store
-        self._rules = rules
-
-    def get(self, digest: bytes, identities: Iterable[str], now: Now) -> Io[Hit | None]:
-        names = tuple(identities)
-        return self._store._io(lambda rows: self._get(rows, digest, names, now))
-
-    def put(self, digest: bytes, identity: str, answer: Answer, now: Now) -> None:
-        entry = pack(answer)
-        if entry is not None:
-            self._store._queue.append(Op(lambda rows: self._put(rows, digest, identity, entry, now), late=True))
-
-    def _get(self, rows: Rows, digest: bytes, identities: Sequence[str], now: Now) -> Hit | None:
-        at = self._store._at(rows, now)
-        found = rows.db.execute("SELECT identity, entry FROM cache WHERE digest = ? AND expires > ?", (digest, at.mono))
-        entries = dict(found.fetchall())
-        for identity in identities:
-            if identity in entries and (answer := unpack(entries[identity])) is not None:
-                rows.db.execute(
-                    "UPDATE cache SET used = (SELECT max(used) + 1 FROM cache) WHERE digest = ? AND identity = ?",
-                    (digest, identity),
-                )
-                return Hit(identity, answer)
-        return None
-
-    def _put(self, rows: Rows, digest: bytes, identity: str, entry: bytes, now: Now) -> None:
-        at = self._store._at(rows, now)
-        rows.db.execute(
-            "INSERT OR REPLACE INTO cache VALUES(?, ?, ?, (SELECT coalesce(max(used), 0) + 1 FROM cache), ?)",
-            (digest, identity, at.mono + self._rules.ttl, entry),
-        )
-        rows.db.execute("DELETE FROM cache WHERE expires <= ?", (at.mono,))
-        rows.db.execute(
-            "DELETE FROM cache WHERE used <= (SELECT used FROM cache ORDER BY used DESC LIMIT 1 OFFSET ?)",
-            (self._rules.size,),
-        )
 
 
 # ------------------------------------------------------------------------- opening

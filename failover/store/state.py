@@ -127,7 +127,7 @@ def admit(state: State, ask: Ask, lease: str, lines: Lines, now: Now) -> Lease |
     refusal, line = refused
     if not refusal.wait:
         return Rejection(ask.gates.target, refusal.reason, refusal.detail, refusal.retry_at)
-    recheck = _sooner(state.next_expiry, _turns(state, books, now) if line != desk_line(ask.gates.target) else None)
+    recheck = _sooner(state.next_expiry, _turns(books, now) if line != desk_line(ask.gates.target) else None)
     if refusal.turn:
         recheck = _sooner(recheck, lines.turn(line, now.mono))
     return Rejection(ask.gates.target, refusal.reason, refusal.detail, refusal.retry_at, line, recheck)
@@ -251,7 +251,7 @@ def _give_up(state: State, lease: str, cost: int, now: Now) -> Held | None:
     return held
 
 
-def take_back(state: State, lease: str, now: Now) -> Held | None:
+def take_back(state: State, lease: str) -> Held | None:
     """The attempt was never made, because its admission did not reach whoever asked; returns what was held."""
     held = state.leases.pop(lease, None)
     if held is not None:
@@ -402,7 +402,7 @@ def lines_of(held: Held) -> list[str]:
     return [desk_line(held.target), *(money_line(share.book, share.scope) for share in held.shares)]
 
 
-def _turns(state: State, books: Sequence[budget.Book], now: Now) -> float | None:
+def _turns(books: Sequence[budget.Book], now: Now) -> float | None:
     """The monotonic moment of the next turn of a period."""
     ends = [book.end for book in books if book.end is not None]
     return now.mono + min(ends) - now.wall if ends else None
