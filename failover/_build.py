@@ -130,38 +130,50 @@ class Builder:
         return live
 
     def _connect(self, live: Live, provider: Provider) -> None:
-        target = live.config
-        key = _key(target, provider)
-        live.gates = replace(live.gates, credential=_fingerprint(provider, key, self._salt))
-        header, form = provider.auth
-        url = live.url = _url(target, provider)
-        gateway = bool(provider.base_url) and url != provider.base_url.rstrip("/")
+        from failover._http import HttpAttempter  # and with it httpx: not before there is a target to ask
 
+        target, key = live.config, _key(live.config, provider)
+        live.gates = replace(live.gates, credential=_fingerprint(provider, key, self._salt))
         if callable(target.api_key):
             live.fingerprint = lambda: _fingerprint(provider, key, self._salt)
-
-        def credential() -> Mapping[str, str]:
-            if key is None:
-                return {}
-            try:
-                return {header: form.format(key=key())}
-            except Exception as error:  # what a vault says may hold secrets
-                raise NoKey(f"api_key() raised {type(error).__name__}") from error
-
-        from failover._http import HttpAttempter, NoKey  # and with it httpx: not before there is a target to ask
-
-        def speaker(request: Request) -> tuple[Model, Dialect]:
-            model = replace(live.model, learned=live.learned) if live.learned else live.model
-            return model, dialect_of(model, request, target.dialect, gateway)
-
+        live.url = _url(target, provider)
         live.attempter = HttpAttempter(
-            speaker,
-            url,
+            _speaker(live, provider),
+            live.url,
             {**HEADERS, **provider.headers, **target.headers},
-            credential,
+            _credential(provider, key),
             self._connections(),
             lambda notes: self._noted(live.name, notes),
         )
+
+
+def _speaker(live: Live, provider: Provider) -> Callable[[Request], tuple[Model, Dialect]]:
+    """Who answers a request, and in which dialect; both may change with what is learned of the model."""
+    chosen = live.config.dialect
+    gateway = bool(provider.base_url) and live.url != provider.base_url.rstrip("/")
+
+    def speaker(request: Request) -> tuple[Model, Dialect]:
+        model = replace(live.model, learned=live.learned) if live.learned else live.model
+        return model, dialect_of(model, request, chosen, gateway)
+
+    return speaker
+
+
+def _credential(provider: Provider, key: Callable[[], str] | None) -> Callable[[], Mapping[str, str]]:
+    """The header that carries the key, asked for anew with every request."""
+    from failover._http import NoKey  # as above
+
+    header, form = provider.auth
+
+    def credential() -> Mapping[str, str]:
+        if key is None:
+            return {}
+        try:
+            return {header: form.format(key=key())}
+        except Exception as error:  # what a vault says may hold secrets
+            raise NoKey(f"api_key() raised {type(error).__name__}") from error
+
+    return credential
 
 
 def _resolve(target: Target) -> tuple[Provider, str]:

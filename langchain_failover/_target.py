@@ -34,6 +34,7 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from langchain_core.runnables import RunnableBinding
 
 from failover._adopted import FINISH, options_of, timed
+from failover._shaper import chunks_of
 from failover.attempter import Item, Job
 from failover.dialects.judge import judge
 from failover.errors import ConfigurationError
@@ -41,7 +42,6 @@ from failover.failures import classify_exception
 from failover.settings import Target
 from failover.types import (
     Answer,
-    Block,
     Chunk,
     Failure,
     Kind,
@@ -49,7 +49,6 @@ from failover.types import (
     Request,
     Text,
     Thinking,
-    ToolCall,
     Usage,
 )
 from langchain_failover._blocks import said_blocks
@@ -301,19 +300,8 @@ def _usage(counted: UsageMetadata | None) -> Usage | None:
 def _as_stream(outcome: Outcome) -> Iterator[Item]:
     """For a model that does not stream: what it said at once, then the outcome."""
     if isinstance(outcome, Answer):
-        for index, block in enumerate(outcome.message.content):
-            yield _piece(block, index)
+        yield chunks_of(outcome)
     yield outcome
-
-
-def _piece(block: Block, index: int) -> Chunk:
-    match block:
-        case Text(text=text):
-            return Chunk(text=text, index=index)
-        case ToolCall():
-            return Chunk(tool_calls=(block,), index=index)
-        case _:
-            return Chunk(blocks=(block,), index=index)
 
 
 @dataclass(slots=True)
