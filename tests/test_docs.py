@@ -15,19 +15,21 @@ import inspect
 import logging
 import re
 from collections.abc import Iterator
-from contextlib import closing, redirect_stdout
+from contextlib import closing, redirect_stdout, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from io import StringIO
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
+import httpx
 import pytest
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from llama_index.core import Settings
 
-from failover import logs
+from failover import Failover, logs
 from failover.dialects.providers import PROVIDERS
 from failover.testing import ScriptedProvider, serve
 
@@ -56,6 +58,19 @@ def blocks(page: Path) -> list[Block]:
     text = page.read_text()
     found = [match for match in FENCE.finditer(text) if not match["left_out"]]
     return [Block(text.count("\n", 0, match.start("code")), match["code"], match["printed"]) for match in found]
+
+
+PACKAGES = ("failover", "langchain_failover", "llamaindex_failover")
+
+
+def shown_in_docstrings() -> Iterator[tuple[str, str]]:
+    """Indented Python that does something, by the file whose docstring shows it."""
+    for path in sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py")):
+        text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        code = dedent("".join(re.findall(r"^(?:    .*)?\n", text + "\n", re.MULTILINE))).strip()
+        with suppress(SyntaxError):
+            if any(isinstance(step, ast.Import | ast.ImportFrom) for step in ast.parse(code).body):
+                yield str(path.relative_to(ROOT)), code
 
 
 @pytest.fixture
@@ -119,3 +134,15 @@ def test_what_a_page_shows_is_what_happens(page: Path) -> None:
                 assert CHANGING.sub("…", printed) == CHANGING.sub("…", block.printed), f"{page.name}:{block.line}"
     known.clear()
     gc.collect()  # here, where what was left open may be complained about
+
+
+@pytest.mark.usefixtures("_scripted", "_as_before")
+@pytest.mark.parametrize(("where", "code"), [*shown_in_docstrings()], ids=lambda text: text if ".py" in text else "")
+def test_what_a_docstring_shows_runs(where: str, code: str) -> None:
+    guard = Failover(["openai:gpt-6-luna"])
+    exec(compile(code, where, "exec"), {"guard": guard, "httpx": httpx})
+    guard.close()
+
+
+def test_some_docstrings_show_something() -> None:
+    assert len(list(shown_in_docstrings())) >= 3

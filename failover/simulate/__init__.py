@@ -6,7 +6,7 @@ whose latencies, quotas and incidents are scripted::
     from failover import simulate
     from failover.simulate import Incident, Scenario, Traffic
 
-    day = Scenario(Traffic(rate=1.0, duration="1d"), [Incident("openai", "down", "9h", "11h")])
+    day = Scenario(Traffic(rate=0.1, duration="1d"), [Incident("openai", "down", "9h", "11h")])
     print(simulate.run(day, ["openai:gpt-6-luna", "anthropic:claude-haiku-5-5"], strategy="priority"))
 
 ``run`` takes a ``Failover`` as well, so that settings can be tried here and used there.  ``compare`` sets several

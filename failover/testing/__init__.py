@@ -1,17 +1,18 @@
 """Scripted providers for tests: they speak the real wire formats strictly, and fail in every way that providers do.
 
-    from failover.testing import Cut, Hang, Reply, ScriptedProvider, Status, serve
+    from failover import Failover
+    from failover.testing import Cut, Fleet, ScriptedProvider, Status, serve
 
     openai = ScriptedProvider("openai", script=[Status(429, retry_after=2), Cut(after=3), "hello"])
     groq = ScriptedProvider("groq")                       # answers by itself, as far as it understands
 
     with serve(openai, groq) as servers:                  # real TCP on loopback
         guard = Failover([servers["openai"].target("gpt-6-luna"), servers["groq"].target("openai/gpt-oss-120b")])
-        assert guard.complete("hi").content == ...
+        print(guard.complete("hi").content)
         openai.down(); openai.up(); groq.revoke(); groq.rate_limit(rpm=10)
 
     fleet = Fleet(openai, groq)                           # the same in process: an httpx transport, sync and async
-    httpx.Client(transport=fleet)                         # http://openai.simulated/v1/chat/completions
+    client = httpx.Client(transport=fleet)                # http://openai.simulated/v1/chat/completions
 
     openai.requests[0].body, openai.requests[0].aborted, openai.bill, openai.in_flight
 
