@@ -11,7 +11,7 @@ Only event loops can do this: a blocked thread cannot start a second call.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -23,6 +23,8 @@ from failover.types import Chunk, Response
 
 T = TypeVar("T")
 Task = asyncio.Task[T]
+Running = tuple[Call, AsyncGenerator[Chunk, None]]
+"""A call and its stream."""
 
 
 async def complete(primary: Call, hedge: Hedge) -> Response:
@@ -48,7 +50,7 @@ async def complete(primary: Call, hedge: Hedge) -> Response:
 
 async def stream(primary: Call, hedge: Hedge) -> AsyncGenerator[Chunk, None]:
     """``astream`` with a backup: the race is for the first chunk."""
-    streams: dict[Task[Chunk], tuple[Call, AsyncGenerator[Chunk, None]]] = {}
+    streams: dict[Task[Chunk], Running] = {}
 
     def start(call: Call) -> Task[Chunk]:
         chunks = _drive.astream(call.run(), call.shaper)
@@ -74,7 +76,9 @@ async def stream(primary: Call, hedge: Hedge) -> AsyncGenerator[Chunk, None]:
         await _close(streams.items())
 
 
-async def _race(first: Task[T], second: Any, primary: Call, hedge: Hedge) -> Task[T]:
+async def _race(
+    first: Task[T], second: Callable[[], Awaitable[Task[T] | None]], primary: Call, hedge: Hedge
+) -> Task[T]:
     """The task that won: the first to succeed, else the first one."""
     done, _ = await asyncio.wait({first}, timeout=primary.core.pace.late_after(hedge))
     backup: Task[T] | None = None if done else await second()
@@ -116,7 +120,7 @@ def _finished(chunk: Chunk, winner: Call, calls: list[Call]) -> Chunk:
     return chunk
 
 
-def _with_losers(response: Response, winner: Call, calls: Any) -> Response:
+def _with_losers(response: Response, winner: Call, calls: Iterable[Call]) -> Response:
     """The whole price and trail: what the loser cost was spent for this answer too."""
     losers = [call for call in calls if call is not winner]
     if not losers:
@@ -135,7 +139,7 @@ def _task(work: Coroutine[Any, Any, T]) -> Task[T]:
     return asyncio.get_running_loop().create_task(work)
 
 
-async def _give_up(tasks: Any) -> None:
+async def _give_up(tasks: Iterable[Task[Any]]) -> None:
     """Cancel what is still running, wait until it has given back what it held, and look at how it ended."""
     tasks = list(tasks)
     for task in tasks:
@@ -143,7 +147,7 @@ async def _give_up(tasks: Any) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _close(streams: Any) -> None:
+async def _close(streams: Iterable[tuple[Task[Chunk], Running]]) -> None:
     streams = list(streams)
     await _give_up(task for task, _ in streams)
     for _, (_, chunks) in streams:

@@ -13,7 +13,7 @@ import weakref
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Self, Unpack, cast
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from failover import _batch, _drive, _hedge, events
 from failover._audience import Audience
@@ -35,7 +35,7 @@ from failover.errors import AllTargetsFailed, ConfigurationError, FailoverError,
 from failover.facts import Facts
 from failover.history import History
 from failover.settings import Budget, Cache, CircuitBreaker, Hedge, Retry, Target, Timeouts
-from failover.store.base import BudgetState, Charge, Claims, Now, ResponseCache, Store, wait_for
+from failover.store.base import BudgetState, Charge, Claims, Now, ResponseCache, Store, TargetState, wait_for
 from failover.store.choice import open_store, portable
 from failover.store.memory import MemoryStore
 from failover.store.shelter import Shelter
@@ -352,9 +352,9 @@ class Failover(Closing, Shown):
 
     def status(self) -> tuple[TargetStatus, ...]:
         """Every target's state and figures, in order, as plain data."""
-        lives, now = self._core.lives, self._core.now()
-        states = wait_for(self._core.store.snapshot([live.gates for live in lives], (), now)).targets
-        return tuple(_status(live, state, now) for live, state in zip(lives, states, strict=True))
+        now = self._core.now()
+        states = zip(self._core.lives, self._states(now), strict=True)
+        return tuple(_status(live, state, now) for live, state in states)
 
     def live(self) -> LiveView:
         """In a notebook: this object, shown now and drawn again in place as calls come and go, from any thread.
@@ -367,8 +367,7 @@ class Failover(Closing, Shown):
     def history(self) -> History:
         """What has happened lately, as plain data: attempts, states of targets, spending (see ``History``)."""
         core, now = self._core, self._core.now()
-        states = wait_for(core.store.snapshot([live.gates for live in core.lives], (), now)).targets
-        return core.memory.recall(states, sum(live.tally.cost for live in core.lives), now)
+        return core.memory.recall(self._states(now), sum(live.tally.cost for live in core.lives), now)
 
     def enable(self, name: str) -> None:
         """Switch a disabled target on again and close its breaker."""
@@ -381,6 +380,10 @@ class Failover(Closing, Shown):
         self._core.emit(events.TargetEnabled(now.mono, 0, name))
         if transition is not None:
             self._core.emit(events.BreakerChanged(now.mono, 0, name, *transition))
+
+    def _states(self, now: Now) -> Sequence[TargetState]:
+        """Every target as the store knows it, in order."""
+        return wait_for(self._core.store.snapshot([live.gates for live in self._core.lives], (), now)).targets
 
     def _snapshot_budgets(self, charges: Sequence[Charge]) -> Sequence[BudgetState]:
         return wait_for(self._core.store.snapshot((), charges, self._core.now())).budgets
@@ -474,7 +477,7 @@ def _failed(error: FailoverError, began: float) -> Result:
     return Result(False, None, error, trail, time.monotonic() - began)
 
 
-def _status(live: Live, state: Any, now: Now) -> TargetStatus:
+def _status(live: Live, state: TargetState, now: Now) -> TargetStatus:
     tally = live.tally
     return TargetStatus(
         name=live.name,
@@ -490,5 +493,5 @@ def _status(live: Live, state: Any, now: Now) -> TargetStatus:
         input_tokens=tally.input_tokens,
         output_tokens=tally.output_tokens,
         cost=Decimal(tally.cost) / NANO,
-        detail=cast(str, state.detail) or tally.last_error,
+        detail=state.detail or tally.last_error,
     )

@@ -71,4 +71,9 @@ def shared(command: argparse.ArgumentParser) -> None:
     command.add_argument("--target", action="append", metavar="PROVIDER:MODEL", help="instead of the configured ones")
 
 
+def of_store(command: argparse.ArgumentParser) -> None:
+    """The argument of every command that looks at a shared store."""
+    command.add_argument("--store", metavar="URL", help="sqlite:///path.db or redis://host, instead of the file's")
+
+
 CONFIG = "TOML configuration (default: $FAILOVER_CONFIG, else one target for each key in the environment)"

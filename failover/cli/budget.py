@@ -19,7 +19,7 @@ HELP = "what is spent of the budgets of a shared store"
 
 def arguments(command: ArgumentParser) -> None:
     cli.shared(command)
-    command.add_argument("--store", metavar="URL", help="sqlite:///path.db or redis://host, instead of the file's")
+    cli.of_store(command)
     command.add_argument("--limit", type=float, metavar="DOLLARS", help="the budget, where no file says it")
     command.add_argument("--per", default="day", choices=("hour", "day", "week", "month", "total"), help="its period")
     command.add_argument("--timezone", metavar="NAME", help="where its days begin (default: this machine's)")

@@ -11,14 +11,13 @@ from failover.cli.budget import lines as budget_lines
 from failover.cli.given import configured, needed, onlooker
 from failover.cli.terminal import duration, note, paint, shortened, show_json, state, width
 from failover.client import Failover
-from failover.store.base import wait_for
 
 HELP = "how the targets of a shared store are"
 
 
 def arguments(command: ArgumentParser) -> None:
     cli.shared(command)
-    command.add_argument("--store", metavar="URL", help="sqlite:///path.db or redis://host, instead of the file's")
+    cli.of_store(command)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +47,7 @@ def run(given: Namespace) -> int:
 
 
 def _rows(guard: Failover) -> list[Row]:
-    core, now = guard._core, guard._core.now()
-    states = wait_for(core.store.snapshot([live.gates for live in core.lives], (), now)).targets
+    now = guard._core.now()
     return [
         Row(
             name=each.target,
@@ -60,7 +58,7 @@ def _rows(guard: Failover) -> list[Row]:
             failures=each.consecutive_failures,
             detail=each.detail,
         )
-        for each in states
+        for each in guard._states(now)
     ]
 
 

@@ -94,9 +94,10 @@ class Charge:
         object.__setattr__(self, "book", f"{self.budget.per} {self.budget.timezone or ''}".rstrip())
 
 
-@dataclass(
-    slots=True
-)  # not frozen, as Lease and Settlement: made for every attempt, and frozen costs four times as much
+# Ask, Lease and Settlement are not frozen: they are made for every attempt, and frozen costs four times as much.
+
+
+@dataclass(slots=True)
 class Ask:
     """What one attempt wants.  ``cost``: worst case in nano-dollars.  ``ttl``: seconds the lease lasts.
 

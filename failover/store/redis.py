@@ -18,12 +18,10 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from itertools import count
-from threading import RLock
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlencode
 
 from failover._checked import without_userinfo
@@ -49,9 +47,9 @@ from failover.store.base import (
     Ticket,
     Transition,
 )
-from failover.store.lines import Lines, notify
 from failover.store.redis_link import Done, Link, Step
-from failover.store.state import desk_line, money_line
+from failover.store.state import desk_line
+from failover.store.waiting import Place, WaitingRoom
 
 T = TypeVar("T")
 RECHECK = 0.2
@@ -97,7 +95,7 @@ class RedisStore:
         self._name = secrets.token_hex(8)
         self._leases = count(1)
         self._numbers = count(1)
-        self._lines = _WaitingRoom()
+        self._lines = WaitingRoom()
 
     # ------------------------------------------------------------ the protocol
 
@@ -268,7 +266,7 @@ class RedisStore:
                 return Rejection(ask.gates.target, Reason(reason), detail, moments[0], line, again)
         raise AssertionError(done.answer)
 
-    def _recheck(self, asks: _Place, moments: tuple[float | None, float | None], now: Now) -> float | None:
+    def _recheck(self, asks: Place, moments: tuple[float | None, float | None], now: Now) -> float | None:
         """When to ask again uncalled: other processes make room without a call, but only the head need look."""
         retry_at, recheck = moments
         soon = now.mono + RECHECK * (1.0 + 0.5 * self._random()) if asks.first and retry_at is None else None
@@ -283,65 +281,6 @@ class RedisStore:
     def _after_fork(self) -> None:
         self._link.begin_afresh()
         self._begin()
-
-
-class _Place(NamedTuple):
-    """Where somebody stands, or would: at the head?  And the moment at which a head that does not come is overtaken."""
-
-    first: bool
-    overtaken: float | None
-
-
-class _WaitingRoom:
-    """The lines of this process, under a lock; who has been called is notified outside it.
-
-    A garbage collection may bring a thread back in here while it is inside: what it wants is done after.
-    """
-
-    def __init__(self) -> None:
-        self._lines = Lines()
-        self._lock = RLock()
-        self._busy = False
-        self._put_off: deque[Callable[[Lines], None]] = deque()
-
-    def do(self, step: Callable[[Lines], None]) -> None:
-        with self._lock:
-            self._put_off.append(step)
-            if self._busy:
-                return
-            self._busy = True
-            try:
-                while self._put_off:
-                    self._put_off.popleft()(self._lines)
-            finally:
-                self._busy = False
-        notify(self._lines.called, lambda gone: self.do(lambda lines: lines.leave(gone, 0.0)))
-
-    def waiting(self, line: str) -> int:
-        return self._lines.waiting(line)
-
-    def places(self, ask: Ask, now: Now) -> tuple[int, list[int]]:
-        """The count of changes now, and how many stand before who asks: at the target, then at each budget."""
-        names = [desk_line(ask.gates.target), *(money_line(each.book, each.scope) for each in ask.charges)]
-        with self._lock:
-            lines = self._lines
-            if not lines.by_name:
-                return lines.changes, [0] * len(names)
-            return lines.changes, [lines.ahead(name, ask.ticket, now.mono) for name in names]
-
-    def refused(self, ticket: Ticket, line: str, turn: bool, changes: int, now: Now) -> _Place:
-        """``ticket`` was refused as things stood at ``changes``; where there is room, the head is called."""
-        place = _Place(True, None)
-
-        def step(lines: Lines) -> None:
-            nonlocal place
-            if ticket.asked is None:
-                ticket.asked = changes
-            called = lines.turn(line, now.mono) if turn and lines.waiting(line) else None
-            place = _Place(lines.ahead(line, ticket, now.mono) == 0, called)
-
-        self.do(step)
-        return place
 
 
 # -------------------------------------------------------------- on the wire

@@ -13,8 +13,9 @@ import pytest
 from failover import Budget, ConfigurationError
 from failover.settings import RateLimit
 from failover.store.base import Ask, Io, Lease, Lost, Now, Rejection, Ticket, wait_for
+from failover.store.calendar import pages_at
 from failover.store.redis import RedisStore
-from failover.store.redis_link import Step, pages_at
+from failover.store.redis_link import Step
 from tests.gates.conformance import SCRIPTS, random_script, refusals_are_sentences, trace
 from tests.gates.world import BLAMED, MONO, WALL, Bench, charge, gates, half, memory
 from tests.kit.redis_server import Server, running
