@@ -16,15 +16,26 @@ import httpx
 from failover import (
     AllTargetsFailed,
     Answer,
+    BadRequest,
+    Block,
     Budget,
+    BudgetExceeded,
     BudgetStatus,
+    Cache,
+    CallOptions,
     Chunk,
     CircuitBreaker,
+    CircuitOpen,
+    ConfigurationError,
+    ContentFiltered,
+    ContextOverflow,
     Failover,
     FailoverError,
     Failure,
+    Hedge,
     History,
     Hours,
+    Incapable,
     JsonFormat,
     Kind,
     Media,
@@ -33,21 +44,30 @@ from failover import (
     Price,
     ProviderError,
     RateLimit,
+    RateLimited,
+    Rejected,
     Request,
     Response,
     Result,
+    Retry,
     SlicedStore,
     SQLiteStore,
     Step,
+    StoreUnavailable,
     StreamInterrupted,
     Target,
+    TargetDisabled,
     TargetStatus,
     Text,
+    Thinking,
     Tier,
+    Timeouts,
     Tool,
     ToolCall,
     ToolResult,
+    Trail,
     Usage,
+    __version__,
     simulate,
 )
 from failover.history import Span
@@ -69,6 +89,14 @@ Budget(Decimal(5), per_label="user")
 Budget(5, per="decade")  # type: ignore[arg-type]
 Price(2, 10, cache_read=0.2, tiers=(Tier(272_000, 4, 15),), hours=(Hours(60, 240, 4, 20),))
 Price(2, 10, services={"priority": Price(4, 20)}, later={date(2027, 1, 1): Price(4, 20)})
+
+Retry(attempts=0, base=0.1, budget=0.2)
+Timeouts(first_content=10, between_content=5, whole=60)
+Hedge(after=1.5)
+Cache(size=10, namespace="tenant", single_flight=True)
+Retry(atempts=1)  # type: ignore[call-arg]
+Timeouts(connect="soon")  # type: ignore[arg-type]
+version: str = __version__
 
 # ------------------------------------------------------------ the calls
 
@@ -93,6 +121,8 @@ with guard.live() as view:
 guard.map(["hi"], concurency=2)  # type: ignore[call-arg]
 assert_type(guard.history().lanes, Mapping[str, tuple[Span, ...]])
 assert_type(guard.subscribe(print), Callable[[], None])
+options: CallOptions = {"temperature": 0.5, "max_tokens": 5, "labels": {"user": "alice"}}
+assert_type(guard.complete("hi", **options), Response)
 guard.complete("hi", temprature=0.5)  # type: ignore[call-arg]
 guard.complete(5)  # type: ignore[arg-type]
 
@@ -120,8 +150,12 @@ def answered(response: Response, result: Result) -> None:
     assert_type(response.tool_calls, tuple[ToolCall, ...])
     assert_type(response.usage, Usage)
     assert_type(response.cost, Decimal)
-    assert_type(response.trail, tuple[Step, ...])
+    assert_type(response.trail, Trail)
     assert_type(response.message, Message)
+    assert_type(response.message.content, tuple[Block, ...])
+    for block in response.message.content:
+        if isinstance(block, Thinking):
+            assert_type(block.signature, str | None)
     assert_type(result.content, str | None)
     assert_type(result.error, Exception | None)
 
@@ -146,6 +180,21 @@ def failed(error: FailoverError) -> None:
         assert_type(error.usage, Usage | None)
     if isinstance(error, ProviderError):
         assert_type(error.kind, Kind)
+    if isinstance(error, BadRequest | ContextOverflow | ContentFiltered):
+        assert_type(error.failure, Failure)
+    if isinstance(error, Rejected):
+        assert_type(error.retry_after, float | None)
+
+
+REFUSED: tuple[type[Rejected], ...] = (
+    BudgetExceeded,
+    CircuitOpen,
+    Incapable,
+    RateLimited,
+    StoreUnavailable,
+    TargetDisabled,
+)
+MISTAKE: type[FailoverError] = ConfigurationError
 
 
 # --------------------------------------------------------------- what goes in
