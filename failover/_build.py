@@ -18,6 +18,7 @@ from pydantic import SecretStr
 
 from failover import prices
 from failover._live import Live
+from failover.cache.key import digest
 from failover.dialects.base import Dialect, Model, Provider
 from failover.dialects.choice import dialect_of
 from failover.dialects.providers import PROVIDERS, base_url, custom, unknown_provider
@@ -116,7 +117,7 @@ class Builder:
             target,
             target.name,
             model,
-            f"{model.author}@{target.base_url}" if target.base_url else model.author,
+            _identity(target, model),
             Gates(target.name, "", model_id, target.breaker or self._breaker, limits, target.reenable_after),
             _NO_ATTEMPTER if target.attempter is None else target.attempter,
             target.timeouts or self._timeouts,
@@ -222,6 +223,12 @@ def _facts(target: Target, provider: Provider, model: str) -> Facts:
         "structured_output": target.structured_output,
     }
     return replace(known, **{name: value for name, value in said.items() if value is not None})
+
+
+def _identity(target: Target, model: Model) -> str:
+    """Whose answers it gives: another server's, or those to a body with other additions, are not the same."""
+    where = f"{model.author}@{target.base_url}" if target.base_url else model.author
+    return f"{where}+{digest(Request((), extra_body=target.extra_body)).hex()}" if target.extra_body else where
 
 
 def _key(target: Target, provider: Provider) -> Callable[[], str] | None:

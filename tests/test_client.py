@@ -462,3 +462,13 @@ def test_many_threads_find_one_probe(here: Here, openai: ScriptedProvider) -> No
         gone.wait(0.5)  # the circuit's open time passes; there is no other clock over real sockets
         in_threads(lambda i: guard.try_complete(f"question {i}", deadline=0.5), 30)
     assert openai.calls - before == 1
+
+
+def test_a_target_that_adds_to_every_body_gives_answers_of_its_own() -> None:
+    with serve(ScriptedProvider("openai")) as servers:
+        cool, hot = (
+            servers["openai"].target("gpt-6-luna", name=name, extra_body=extra)
+            for name, extra in (("cool", {"temperature": 0}), ("hot", {"temperature": 2}))
+        )
+        guard = Failover([cool, hot], strategy="priority")
+        assert [guard.complete("hi", prefer=[name]).cached for name in ("cool", "hot", "cool")] == [False, False, True]
