@@ -37,6 +37,8 @@ UNBOUNDED = frozenset(
     (
         "model",
         "models",
+        "messages",
+        "input",
         "previous_response_id",
         "conversation",
         "prompt",
@@ -46,7 +48,7 @@ UNBOUNDED = frozenset(
         "mcp_servers",
     )
 )
-"""In ``extra_body``: another model's price, input that only the provider sees, or tools that it runs by itself."""
+"""In ``extra_body``: another model's price, input that is not measured, or tools that it runs by itself."""
 OURS_TO_RUN = ("function", "custom", "bash", "text_editor", "computer", "memory", "local_shell", "apply_patch")
 """How the types of tools begin that the caller runs, also where the wire's own JSON names them."""
 

@@ -237,7 +237,8 @@ def terms_of(request: Request) -> Terms:
     """The terms a request asks for, in its blocks and in what it adds to the body."""
     extra = request.extra_body
     answers = extra.get("n")
-    caching, audio = "cache_control" in extra, "audio" in extra.get("modalities", ())
+    caching = _asks_to_cache(extra) or any(_asks_to_cache(tool.native) for tool in request.tools)
+    audio = "audio" in extra.get("modalities", ())
     for message in request.messages:
         for block in message.content:
             for part in _parts(block) if isinstance(block, ToolResult) else (block,):
@@ -252,6 +253,13 @@ def terms_of(request: Request) -> Terms:
         caching,
         audio,
     )
+
+
+def _asks_to_cache(wire: object) -> bool:
+    """Whether a piece of a wire's own JSON does so, however deep inside."""
+    if isinstance(wire, Mapping):
+        return "cache_control" in wire or any(map(_asks_to_cache, wire.values()))
+    return isinstance(wire, list | tuple) and any(map(_asks_to_cache, wire))
 
 
 def _parts(result: ToolResult) -> tuple[Text | Media, ...]:

@@ -403,7 +403,13 @@ def test_a_cached_answer_streams_too() -> None:
 
 
 @pytest.mark.parametrize(
-    "extra", [{"tools": [{"type": "web_search"}]}, {"model": "another"}, {"previous_response_id": "r"}]
+    "extra",
+    [
+        {"tools": [{"type": "web_search"}]},
+        {"model": "another"},
+        {"previous_response_id": "r"},
+        {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://x/y.png"}}]}]},
+    ],
 )
 def test_what_nothing_bounds_is_refused_under_a_budget_and_sent_without_one(extra: dict[str, Any]) -> None:
     ask = Request(ASK.messages, extra_body=extra)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from failover import prices
 from failover.prices import PLAIN, Terms, ceiling, cost, price_for, terms_of
 from failover.settings import Hours, Price, Tier
-from failover.types import NANO, Media, Message, Request, Text, ToolResult, Usage
+from failover.types import NANO, Media, Message, Request, Text, Tool, ToolResult, Usage
 
 
 def at(day: int, hour: int, minute: int = 0, second: float = 0) -> float:
@@ -255,6 +255,15 @@ def test_a_request_says_its_own_terms() -> None:
     assert terms_of(cached) == Terms(service="fast", caching=True)
     deep = Request((Message("tool", ToolResult("1", (Media("audio", data="AAAA", cache_point=True),))),))
     assert terms_of(deep) == Terms(caching=True, audio=True)
+
+
+def test_a_cache_point_in_the_wires_own_json_is_seen_however_deep_it_is() -> None:
+    point = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
+    native = Tool("bash", native={"type": "bash_20250124", "name": "bash", **point})
+    assert terms_of(Request((), tools=(native,))) == Terms(caching=True)
+    assert terms_of(Request((), extra_body={"system": [{"type": "text", "text": "x", **point}]})) == Terms(caching=True)
+    assert terms_of(Request((), extra_body=point)) == Terms(caching=True)
+    assert terms_of(Request((), tools=(Tool("plain"),), extra_body={"metadata": {"user_id": "x"}})) == PLAIN
 
 
 def test_nonsense_in_the_body_changes_no_terms() -> None:
