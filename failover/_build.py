@@ -238,15 +238,25 @@ def _key(target: Target, provider: Provider) -> Callable[[], str] | None:
         return given.get_secret_value
     if given is not None:
         return lambda: _revealed(given())
-    found = next((value for name in provider.key_env if (value := os.environ.get(name))), None)
-    if found is not None:
-        return SecretStr(found).get_secret_value
-    if provider.key_env:
+    found = _key_here(provider)
+    return None if found is None else SecretStr(found).get_secret_value
+
+
+def _key_here(provider: Provider) -> str | None:
+    return next((value for name in provider.key_env if (value := os.environ.get(name))), None)
+
+
+def demand_keys(targets: Sequence[Target]) -> None:
+    """One error for all the keys that are missing, so that nobody finds them one by one."""
+    asked = [(target, _resolve(target)[0]) for target in targets if target.attempter is None and target.api_key is None]
+    keyless = [(target.name, provider.key_env) for target, provider in asked if provider.key_env]
+    missing = {name: " or ".join(variables) for name, variables in keyless if not any(map(os.environ.get, variables))}
+    if missing:
+        who = "Target " if len(missing) == 1 else "Targets "
+        wanted = " and ".join(dict.fromkeys(missing.values()))
         raise ConfigurationError(
-            f"Target {target.name!r}: no API key; set {' or '.join(provider.key_env)} in the environment, "
-            "or write api_key=..."
+            f"{who}{', '.join(map(repr, missing))}: no API key; set {wanted} in the environment, or write api_key=..."
         )
-    return None
 
 
 def _revealed(key: str | SecretStr) -> str:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from failover import _batch, _drive, _hedge, events
 from failover._audience import Audience
-from failover._build import Builder, budgets_of, charges_of, connections_maker, targets_of
+from failover._build import Builder, budgets_of, charges_of, connections_maker, demand_keys, targets_of
 from failover._checked import without_userinfo
 from failover._closing import Closing
 from failover._flow import Call, Core
@@ -28,6 +28,7 @@ from failover._options import OnContentFilter, OnStoreLost, OnStreamCut, check
 from failover._prompt import Prompt, request_of
 from failover._routing import Router, Strategy
 from failover._shown import LiveView, Shown, live_view
+from failover._words import money
 from failover.cache.flight import Flights
 from failover.cache.memory import MemoryCache
 from failover.dialects.providers import key_variables, with_key_here
@@ -69,6 +70,11 @@ class TargetStatus(Shown):
     cost: Decimal
     detail: str
 
+    def __str__(self) -> str:
+        trouble = f"; last trouble: {self.detail}" if self.detail else ""
+        answered = f"{self.successes + self.cached} answered, {self.failures} failed"
+        return f"{self.name}: {self.state}, {answered}, {money(float(self.cost))}{trouble}"
+
 
 @dataclass(frozen=True, slots=True)
 class BudgetStatus(Shown):
@@ -87,6 +93,9 @@ class BudgetStatus(Shown):
             Decimal(nano) / NANO for nano in (state.limit, state.spent, state.reserved, state.left)
         )
         return cls(state.scope, limit, spent, reserved, left, state.resets_at)
+
+    def __str__(self) -> str:
+        return self._repr_mimebundle_()["text/plain"]
 
 
 class Failover(Closing, Shown):
@@ -182,6 +191,7 @@ class Failover(Closing, Shown):
 
     def _lives(self, salt: bytes) -> tuple[Live, ...]:
         given = self._config
+        demand_keys(self.targets)
         builder = Builder(
             given["breaker"] or CircuitBreaker(),
             given["timeouts"] or Timeouts(),

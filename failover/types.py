@@ -519,6 +519,9 @@ class Result(Shown):
     trail: Trail = ()
     elapsed: float = 0.0
 
+    def __str__(self) -> str:
+        return str(self.response) if self.success else f"{type(self.error).__name__}: {self.error}"
+
     @property
     def content(self) -> str | None:
         return self.response.content if self.response else None

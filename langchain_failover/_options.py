@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
+from failover._checked import guess
 from failover.errors import ConfigurationError
 from failover.types import CallOptions
 from langchain_failover._tools import choice_of, format_of, tools_of
@@ -86,10 +87,9 @@ def _known(keyword: str) -> tuple[str, Converter]:
     try:
         return OPTIONS[keyword]
     except KeyError:
-        known = ", ".join(sorted((*OPTIONS, "model", "stop")))
         raise ConfigurationError(
-            f"{keyword!r} is not an option of a call; the options are {known}."
-            f" What only a provider's own API knows goes into extra_body={{{keyword!r}: ...}}"
+            f"{keyword!r} is not an option of a call (what only a provider's own API knows goes into "
+            f"extra_body={{{keyword!r}: ...}}){guess(keyword, sorted((*OPTIONS, 'model', 'stop')))}"
         ) from None
 
 

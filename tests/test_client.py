@@ -395,6 +395,12 @@ def test_from_env_without_any_key_names_the_variables(monkeypatch: pytest.Monkey
         Failover.from_env()
 
 
+def test_all_missing_keys_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.environ", {"GROQ_API_KEY": "made-up"})
+    with pytest.raises(ConfigurationError, match=r"Targets 'openai:x', 'xai:z'.* set OPENAI_API_KEY and XAI_API_KEY"):
+        Failover(["openai:x", "groq:y", "xai:z"])
+
+
 def test_a_local_server_needs_no_key_and_sends_none() -> None:
     local = ScriptedProvider("local", respond=lambda question: Reply("hi"))
     with serve(local) as servers:
@@ -414,6 +420,8 @@ def test_try_complete_says_how_it_ended_and_never_raises(here: Here, openai: Scr
     assert (bad.success, bad.content, bad.cost) == (False, None, 0)
     assert isinstance(bad.error, AllTargetsFailed)
     assert [step.reason for step in bad.trail] == ["connect"]
+    assert str(good) == "A short answer."
+    assert str(bad) == f"AllTargetsFailed: {bad.error}"
 
 
 def test_a_listener_that_raises_harms_nothing(here: Here, caplog: pytest.LogCaptureFixture) -> None:

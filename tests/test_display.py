@@ -30,6 +30,13 @@ TARGETS = ["openai:gpt-6-luna", "groq:openai/gpt-oss-120b"]
 HOUR = Scenario(Traffic(duration="1h"), [Incident("openai", "down", "10m", "30m")])
 
 
+def test_targets_and_budgets_print_as_sentences() -> None:
+    guard = simulated(ScriptedProvider("openai"), budget=0.02)
+    guard.complete("one")
+    assert str(guard.status()[0]) == f"openai:gpt-6-luna: closed, 1 answered, 0 failed, ${guard.status()[0].cost:.6f}"
+    assert re.fullmatch(r"budget: \$0\.0000\d\d of \$0\.02 spent today", str(guard.budget))
+
+
 def used() -> Failover:
     """An orchestrator with something to tell: answers, a failure, a switched-off target, a budget."""
     openai, groq = ScriptedProvider("openai"), ScriptedProvider("groq")

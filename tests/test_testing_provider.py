@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from failover import ConfigurationError
 from failover.testing import (
     Card,
     Cut,
@@ -30,6 +31,7 @@ from failover.testing import (
     ToolUse,
     VirtualClock,
     serve,
+    simulated,
 )
 from failover.testing.filling import Hints, arguments, fill
 from failover.testing.limits import Counter, go_duration
@@ -438,16 +440,24 @@ def test_a_provider_may_go_down_in_the_middle_of_its_own_answer() -> None:
             httpx.post(url, json=body, headers=NAMED)
 
 
+def test_a_name_where_a_scripted_provider_belongs_is_a_mistake_that_says_what_to_write() -> None:
+    with pytest.raises(ConfigurationError, match=r"write ScriptedProvider\('openai'\)"):
+        simulated("openai")  # type: ignore[arg-type]  # the mistake
+
+
 def test_it_runs_in_a_process_of_its_own() -> None:
     command = [sys.executable, "-m", "failover.testing", "openai", "groq", "--key", "sk-mine"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
+        assert process.stderr is not None
         places = dict(process.stdout.readline().split() for _ in range(2))
         body = {"model": "gpt-4o", "messages": [HELLO]}
         answer = httpx.post(
             f"{places['openai']}/chat/completions", json=body, headers={"authorization": "Bearer sk-mine"}
         )
+        exports = process.stderr.readline()
         process.terminate()
+    assert exports == f"export OPENAI_BASE_URL={places['openai']} OPENAI_API_KEY=sk-mine\n"
     assert answer.status_code == 200
     assert places["groq"].endswith("/openai/v1")
 

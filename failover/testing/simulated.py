@@ -11,6 +11,7 @@ from typing import Any
 
 from failover.client import Failover
 from failover.dialects.providers import PROVIDERS
+from failover.errors import ConfigurationError
 from failover.testing.faults import Status
 from failover.testing.provider import During, ScriptedProvider
 from failover.testing.transport import Fleet
@@ -28,6 +29,9 @@ def troubled() -> tuple[ScriptedProvider, ...]:
 
 def simulation(*providers: ScriptedProvider) -> dict[str, Any]:
     """``targets``, ``client`` and ``async_client`` for these providers in process, as keyword arguments."""
+    for given in providers:
+        if not isinstance(given, ScriptedProvider):
+            raise ConfigurationError(f"simulated({given!r}): write ScriptedProvider('openai'), or nothing at all")
     playing = providers or troubled()
     fleet = Fleet(*playing)
     targets = [fleet[provider.name].target(_model(provider)) for provider in playing]

@@ -169,8 +169,10 @@ def test_an_option_without_a_value_leaves_the_default_alone() -> None:
     assert options_of(dict.fromkeys(OPTIONS)) == {}
 
 
-def test_an_unknown_option_is_an_error_that_names_the_known_ones() -> None:
-    with pytest.raises(ConfigurationError, match=r"'presence' is not an option of a call; .*prefer.*extra_body="):
+def test_an_unknown_option_is_an_error_that_names_the_nearest_one() -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"'presence' is not an option of .*extra_body=.*mean presence_penalty"
+    ):
         options_of({"presence": 1})
 
 
