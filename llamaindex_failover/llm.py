@@ -342,8 +342,7 @@ class FailoverLLM(Closing, FunctionCallingLLM):
         if self.pydantic_program_mode is not PydanticProgramMode.DEFAULT:
             return super().structured_predict(output_cls, prompt, llm_kwargs, **prompt_args)
         dispatcher.event(_structured_start(output_cls, prompt, prompt_args))
-        way = _structured.way_for(self._failover.abilities, _structured.WHOLE)
-        messages, options = self._wish(way, output_cls, prompt, llm_kwargs, prompt_args)
+        way, messages, options = self._wish(_structured.WHOLE, output_cls, prompt, llm_kwargs, prompt_args)
         result = _structured.read(way, output_cls, self.chat(messages, **options))
         dispatcher.event(LLMStructuredPredictEndEvent(output=result))
         return result
@@ -359,8 +358,7 @@ class FailoverLLM(Closing, FunctionCallingLLM):
         if self.pydantic_program_mode is not PydanticProgramMode.DEFAULT:
             return await super().astructured_predict(output_cls, prompt, llm_kwargs, **prompt_args)
         dispatcher.event(_structured_start(output_cls, prompt, prompt_args))
-        way = _structured.way_for(self._failover.abilities, _structured.WHOLE)
-        messages, options = self._wish(way, output_cls, prompt, llm_kwargs, prompt_args)
+        way, messages, options = self._wish(_structured.WHOLE, output_cls, prompt, llm_kwargs, prompt_args)
         result = _structured.read(way, output_cls, await self.achat(messages, **options))
         dispatcher.event(LLMStructuredPredictEndEvent(output=result))
         return result
@@ -374,8 +372,7 @@ class FailoverLLM(Closing, FunctionCallingLLM):
     ) -> Generator[Any, None, None]:
         if self.pydantic_program_mode is not PydanticProgramMode.DEFAULT:
             return super()._structured_stream_call(output_cls, prompt, llm_kwargs, **prompt_args)
-        way = _structured.way_for(self._failover.abilities, _structured.STREAMED)
-        messages, options = self._wish(way, output_cls, prompt, llm_kwargs, prompt_args)
+        way, messages, options = self._wish(_structured.STREAMED, output_cls, prompt, llm_kwargs, prompt_args)
         return _structured.growing(way, output_cls, self.stream_chat(messages, **options))
 
     async def _structured_astream_call(
@@ -387,26 +384,26 @@ class FailoverLLM(Closing, FunctionCallingLLM):
     ) -> AsyncGenerator[Any, None]:
         if self.pydantic_program_mode is not PydanticProgramMode.DEFAULT:
             return await super()._structured_astream_call(output_cls, prompt, llm_kwargs, **prompt_args)
-        way = _structured.way_for(self._failover.abilities, _structured.STREAMED)
-        messages, options = self._wish(way, output_cls, prompt, llm_kwargs, prompt_args)
+        way, messages, options = self._wish(_structured.STREAMED, output_cls, prompt, llm_kwargs, prompt_args)
         return _structured.agrowing(way, output_cls, await self.astream_chat(messages, **options))
 
     def _wish(
         self,
-        way: _structured.Way,
+        ways: Sequence[_structured.Way],
         wanted: type[BaseModel],
         prompt: BasePromptTemplate,
         llm_kwargs: dict[str, Any] | None,
         prompt_args: dict[str, Any],
-    ) -> tuple[list[ChatMessage], dict[str, Any]]:
-        """Messages (system prompt included) and options of a call for an object.
+    ) -> tuple[_structured.Way, list[ChatMessage], dict[str, Any]]:
+        """How to ask for an object: the way, messages (system prompt included) and options of a call.
 
         What the caller says about tools in ``llm_kwargs`` would contradict the way, and is left out, as LlamaIndex's
         own programs do.
         """
+        way = _structured.way_for(self._failover.abilities, ways)
         messages = self._extend_messages(prompt.format_messages(llm=self, **prompt_args))
         given = {word: value for word, value in (llm_kwargs or {}).items() if word not in ABOUT_THE_WAY}
-        return way.phrase(wanted, messages), {**given, **way.options(wanted)}
+        return way, way.phrase(wanted, messages), {**given, **way.options(wanted)}
 
     # ------------------------------------------------------------- storage
 
