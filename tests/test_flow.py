@@ -23,11 +23,13 @@ from failover import (
     Request,
     Retry,
     StreamInterrupted,
+    Timeouts,
     Usage,
     events,
 )
+from failover._flow import Attempt, Wait
 from failover.store.base import Now
-from failover.types import JsonFormat, Message
+from failover.types import Failure, JsonFormat, Message
 from tests.kit.virtual import World, bad, ok
 
 
@@ -496,3 +498,40 @@ def test_what_was_refused_is_told_in_sentences() -> None:
 def test_a_spent_budget_says_when_it_begins_anew() -> None:
     error = BudgetExceeded("the day's budget of all targets: spent", "a", 3_600.0)
     assert str(error) == "a: the day's budget of all targets: spent; it begins anew in 1 h"
+
+
+def test_an_answer_of_two_authors_is_never_cached() -> None:
+    """What the second wrote is only the end of it."""
+    options = {"on_stream_cut": "resume", "response_cache": True, "strategy": "cheapest"}
+    world = World(options, a=[["one ", cut("one ")], ok("whole")], b=[["two", ok("two")]])
+    assert world.stream()[1].content == "one two"
+    assert world.send().content == "whole"
+
+
+def test_a_leaders_error_is_raised_anew_for_each_follower() -> None:
+    world = World({"response_cache": True}, a=bad(Kind.BAD_REQUEST, status=400))
+    leader, *followers = (world.guard._call(ASK, streamed=False).run() for _ in range(3))
+    assert isinstance(next(leader), Attempt)
+    assert all(isinstance(next(follower), Wait) for follower in followers)
+    with pytest.raises(BadRequest) as first:
+        leader.send(Failure(Kind.BAD_REQUEST))
+    raised = [first.value]
+    for follower in followers:
+        with pytest.raises(BadRequest) as caught:
+            follower.send(None)
+        raised.append(caught.value)
+    assert len(set(map(id, raised))) == 3
+
+
+def test_a_follower_of_a_stream_waits_no_longer_than_a_stream_may_pause() -> None:
+    world = World({"response_cache": True, "timeouts": Timeouts(between_content=7.0)}, a=ok("mine"))
+    leader, follower = world.guard._call(ASK, streamed=True).run(), world.guard._call(ASK, streamed=True).run()
+    assert isinstance(next(leader), Attempt)
+    waiting = next(follower)
+    assert isinstance(waiting, Wait)
+    assert waiting.seconds == 7.0
+    world.time += 7.0
+    assert isinstance(follower.send(None), Attempt)
+    for flow in (leader, follower):
+        with suppress(KeyboardInterrupt):
+            flow.throw(KeyboardInterrupt())
