@@ -619,3 +619,11 @@ def test_plain_talk_goes_out_as_it_is_because_rewriting_would_change_nothing(
 def test_an_unknown_dialect_gets_the_strictest_rules() -> None:
     stranger = Model("m", Provider("p", "http://x", "chat"), Facts())
     assert rules_for(stranger, "chat") is rules_for(LOCAL, "chat")
+
+
+@pytest.mark.parametrize("target", [CLAUDE, GPT, GPT_6, MISTRAL, DEEPSEEK, GEMINI, LOCAL], ids=lambda each: getattr(each, "name", repr(each)))
+@pytest.mark.parametrize("empty", ["", "  \n"])
+def test_a_prompt_with_nothing_in_it_is_still_a_turn_of_the_users(target: Model, empty: str) -> None:
+    (turn,) = replayed([Message("user", empty)], target)
+    assert (turn.role, turn.text == "") == ("user", target is not CLAUDE)
+    assert refusals([Message("user", empty)], target) == []

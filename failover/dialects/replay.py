@@ -76,7 +76,7 @@ class ReplayRules:
     reasoning: own reasoning goes back (``"own"``), only where signed or sealed (``"signed"``), or never (``"drop"``).
     reasoning_with_tools: the wire wants a reasoning field beside every tool call, even an empty one (the chat
         dialect writes ``reasoning_content: ""`` where there is none).
-    blank_text: text of white space alone is accepted beside other content.
+    blank_text: text of white space alone is accepted beside other content, and empty text in its place.
     object_arguments: even the model's own arguments must be a JSON object.
     call_extra: put on calls of other authors, and on a turn's own calls when they lost all of theirs on the way.
     extra_keys: keys of ``extra`` that this wire can send back; all others stay behind.
@@ -612,8 +612,14 @@ def _bridged(messages: Iterable[Message], rules: ReplayRules) -> list[Message]:
 
 
 def _begun(messages: list[Message], rules: ReplayRules) -> list[Message]:
-    """The user speaks first; with nothing but system text there is no one else to say it."""
-    if not rules.first_user or not messages:
+    """The user speaks first; with nothing but system text there is no one else to say it.
+
+    A prompt with nothing in it is sent as that, since most wires take it, and where it must not be blank as a word
+    that there is none.
+    """
+    if not messages:
+        return [Message("user", Text("" if rules.blank_text else OPENING))]
+    if not rules.first_user:
         return messages
     first = next((at for at, message in enumerate(messages) if message.role != "system"), None)
     if first is None:
