@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterator, Mapping
 from contextlib import aclosing, closing
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -33,7 +33,7 @@ from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import RunnableBinding
 
-from failover._adopted import FINISH, options_of, timed
+from failover._adopted import FINISH, anew, options_of, timed
 from failover._shaper import chunks_of
 from failover.attempter import Item, Job
 from failover.dialects.judge import judge
@@ -153,7 +153,7 @@ class ModelAttempter:
         try:
             call = self._call(job.request)
             async with asyncio.timeout(min(job.budget, job.timeouts.whole)):
-                result = await self._model._agenerate(call.messages, stop=call.stop, run_manager=None, **call.options)
+                result = await anew(lambda: self._agenerate(call))
         except Exception as error:
             return _failure(error)
         return _answer(_message(result))
@@ -182,8 +182,7 @@ class ModelAttempter:
         heard = _Heard(self._habits)
         try:
             call = self._call(job.request)
-            said = self._model._astream(call.messages, stop=call.stop, run_manager=None, **call.options)
-            async with aclosing(timed(cast("Any", said), job, _has_content)) as chunks:
+            async with aclosing(timed(lambda: self._astream(call), job, _has_content)) as chunks:
                 async for chunk in chunks:
                     yield heard.take(chunk)
         except Exception as error:
@@ -191,6 +190,13 @@ class ModelAttempter:
             return
         for item in heard.ending():
             yield item
+
+    def _agenerate(self, call: _Call) -> Awaitable[ChatResult]:
+        return self._model._agenerate(call.messages, stop=call.stop, run_manager=None, **call.options)
+
+    def _astream(self, call: _Call) -> AsyncGenerator[ChatGenerationChunk, None]:
+        said = self._model._astream(call.messages, stop=call.stop, run_manager=None, **call.options)
+        return cast("AsyncGenerator[ChatGenerationChunk, None]", said)
 
     def _call(self, request: Request) -> _Call:
         messages = for_model(request, self._author)

@@ -30,7 +30,7 @@ from llama_index.core.llms.function_calling import FunctionCallingLLM
 from llama_index.core.llms.llm import LLM
 from llama_index.core.tools.types import BaseTool, ToolMetadata, ToolOutput
 
-from failover._adopted import options_of, timed
+from failover._adopted import anew, options_of, timed
 from failover.attempter import Item, Job
 from failover.failures import classify_exception
 from failover.settings import Target
@@ -87,7 +87,8 @@ class LlmAttempter:
         try:
             call = self._call(job.request)
             async with asyncio.timeout(min(job.budget, job.timeouts.whole)):
-                return answer(await self._quiet.achat(call.messages, call.options), call.heard.names)
+                said = await anew(lambda: self._quiet.achat(call.messages, call.options))
+                return answer(said, call.heard.names)
         except Exception as error:
             return _failure(error)
 
@@ -107,7 +108,7 @@ class LlmAttempter:
         call = None
         try:
             call = self._call(job.request)
-            async with aclosing(timed(self._asaid(call), job, call.heard.says)) as responses:
+            async with aclosing(timed(lambda: self._asaid(call), job, call.heard.says)) as responses:
                 async for response in responses:
                     yield call.heard.take(response)
         except Exception as error:

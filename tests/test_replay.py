@@ -621,7 +621,11 @@ def test_an_unknown_dialect_gets_the_strictest_rules() -> None:
     assert rules_for(stranger, "chat") is rules_for(LOCAL, "chat")
 
 
-@pytest.mark.parametrize("target", [CLAUDE, GPT, GPT_6, MISTRAL, DEEPSEEK, GEMINI, LOCAL], ids=lambda each: getattr(each, "name", repr(each)))
+@pytest.mark.parametrize(
+    "target",
+    [CLAUDE, GPT, GPT_6, MISTRAL, DEEPSEEK, GEMINI, LOCAL],
+    ids=["claude", "gpt", "gpt-6", "mistral", "deepseek", "gemini", "local"],
+)
 @pytest.mark.parametrize("empty", ["", "  \n"])
 def test_a_prompt_with_nothing_in_it_is_still_a_turn_of_the_users(target: Model, empty: str) -> None:
     (turn,) = replayed([Message("user", empty)], target)

@@ -414,3 +414,17 @@ def test_a_model_that_refuses_its_tools_fails_and_says_so() -> None:
 
     with pytest.raises(AllTargetsFailed, match="no tools here"):
         chat(Toolless(), max_retries=0).bind_tools([{"name": "f", "parameters": {}}]).invoke("hi")
+
+
+@pytest.mark.parametrize("kind", [Model, Streaming])
+async def test_a_connection_left_from_a_closed_event_loop_is_nobodys_failure(kind: type[Model]) -> None:
+    left = [RuntimeError("Event loop is closed")] * 2
+    guard = ChatFailover(targets=[kind(answers=[*left, AIMessage("hello", usage_metadata=USAGE)])], max_retries=0)
+    assert "".join([chunk.text async for chunk in guard.astream("hi")]) == "hello"
+    assert [target.failures for target in guard.core.status()] == [0]
+
+
+def test_a_model_that_finds_every_event_loop_closed_has_failed() -> None:
+    guard = ChatFailover(targets=[Model(answers=[RuntimeError("Event loop is closed")])], max_retries=0)
+    with pytest.raises(AllTargetsFailed, match="Event loop is closed"):
+        asyncio.run(guard.ainvoke("hi"))

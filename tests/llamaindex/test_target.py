@@ -550,3 +550,12 @@ def test_an_answer_that_cannot_be_understood_is_a_failure_whole_and_streamed() -
     assert isinstance(streamed, Failure)
     assert streamed.partial is not None
     assert streamed.partial.message.text == "x"
+
+
+async def test_a_connection_left_from_a_closed_event_loop_is_nobodys_failure() -> None:
+    left = RuntimeError("Event loop is closed")
+    assert (await Bench(left, left, said("hello")).aanswer()).message.text == "hello"
+    *_, last = await Bench([left], [said("hello", delta="hello")]).aitems()
+    assert isinstance(last, Answer)
+    *_, last = await Bench([said("hel", delta="hel"), left]).aitems()
+    assert isinstance(last, Failure)
