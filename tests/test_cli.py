@@ -304,6 +304,7 @@ def test_an_outage_is_simulated_from_a_file(run: Run, tmp_path: Path) -> None:
     code, out, _ = run("simulate", str(path))
     assert (code, "answered" in out) == (OK, True)
     assert json.loads(run("simulate", "--json", str(path))[1])["missed"] == []
+    assert "missed: nothing that was expected" in run("simulate", str(path))[1]
 
 
 def test_a_missed_expectation_is_an_exit_code(run: Run, tmp_path: Path) -> None:
@@ -343,6 +344,23 @@ def store(servers: dict[str, Served], openai: ScriptedProvider, tmp_path: Path) 
     ) as guard:
         guard.complete("hi", labels={"user": "alice"})
     return url
+
+
+def test_who_only_looks_needs_no_key_that_a_file_names(run: Run, store: str, tmp_path: Path) -> None:
+    path = tmp_path / "failover.toml"
+    path.write_text("budget = 5\n[[targets]]\nname = 'openai:gpt-6-luna'\napi_key_env = 'NOT_SET'\n")
+    for command in ("status", "budget"):
+        assert run(command, "--config", str(path), "--store", store)[0] == OK
+
+
+@pytest.mark.usefixtures("servers")
+def test_a_question_is_put_under_a_label(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "failover.toml"
+    path.write_text(f"targets = ['{OPENAI}']\nbudget = {{ limit = 1, per_label = 'user' }}\n")
+    asked = ("chat", "hi", "--config", str(path))
+    assert run(*asked)[0] == FAILED
+    assert run(*asked, "--label", "user=alice")[0] == OK
+    assert "--label alice: write NAME=VALUE" in run(*asked, "--label", "alice")[2]
 
 
 def test_a_shared_store_is_seen_from_another_process(run: Run, store: str) -> None:

@@ -11,7 +11,7 @@ from failover import cli, events
 from failover.cli.given import orchestrator
 from failover.cli.terminal import fail, paint, show_json
 from failover.client import Failover
-from failover.errors import FailoverError
+from failover.errors import ConfigurationError, FailoverError
 from failover.types import CallOptions, Message, Response
 
 HELP = "ask a question, or talk"
@@ -23,6 +23,9 @@ def arguments(command: ArgumentParser) -> None:
     command.add_argument("--budget", type=float, metavar="DOLLARS", help="a hard cap for today, instead of the file's")
     command.add_argument("--system", metavar="TEXT", help="what the model is told first")
     command.add_argument("--max-tokens", type=int, metavar="N", help="tokens that an answer may have")
+    command.add_argument(
+        "--label", metavar="NAME=VALUE", help="who pays, as user=alice; may be repeated", action="append"
+    )
 
 
 def run(given: Namespace) -> int:
@@ -32,7 +35,9 @@ def run(given: Namespace) -> int:
     with orchestrator(given, options) as guard:
         if not given.json:
             guard.subscribe(_tell)
-        asked: CallOptions = {} if given.max_tokens is None else {"max_tokens": given.max_tokens}
+        asked: CallOptions = {"labels": dict(map(_label, given.label or ()))}
+        if given.max_tokens is not None:
+            asked["max_tokens"] = given.max_tokens
         before = [Message("system", given.system)] if given.system else []
         prompt = given.prompt if given.prompt is not None else _piped()
         if prompt is not None:
@@ -43,6 +48,13 @@ def run(given: Namespace) -> int:
                 _answer(guard, messages, asked)
             return cli.OK
         return _talk(guard, before, asked)
+
+
+def _label(written: str) -> tuple[str, str]:
+    name, equals, value = written.partition("=")
+    if not (name and equals and value):
+        raise ConfigurationError(f"--label {written}: write NAME=VALUE, such as user=alice")
+    return name, value
 
 
 def _piped() -> str | None:

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from failover._checked import without_userinfo
-from failover._configured import Configuration, configuration
+from failover._configured import KEY_ENV, Configuration, configuration
 from failover.client import Failover
 from failover.dialects.providers import PROVIDERS, key_variables, with_key_here
 from failover.errors import ConfigurationError
@@ -53,13 +53,20 @@ def onlooker(given: Namespace, options: Mapping[str, Any]) -> Iterator[tuple[Fai
             "what is kept in memory cannot be seen from another process; give --store, or a configuration with one"
         )
     _there(url)
-    targets = [_keyed(target) for target in said.built()] or [NOBODY]
+    targets = [_keyed(said.target(_unlocked(each))) for each in said.targets] or [NOBODY]
     with Failover(targets, **{**said.options, **options, "store": url}) as guard:
         yield guard, without_userinfo(url)
 
 
 NOBODY = Target("nobody", base_url="http://localhost", model="nobody", price=Price.free())
 """A budget can be looked at without knowing any target."""
+
+
+def _unlocked(written: Any) -> Any:
+    """A target without the variable of its key, where that holds none."""
+    if not isinstance(written, dict) or os.environ.get(str(written.get(KEY_ENV))):
+        return written
+    return {name: value for name, value in written.items() if name != KEY_ENV}
 
 
 def _keyed(target: Target) -> Target:

@@ -21,10 +21,14 @@ HEAD = ("policy", "answered", "p50", "p99", "attempts", "wasted", "cost", "faile
 
 @dataclass(frozen=True)
 class Comparison(Mapping[str, Result], Shown):
-    """Results by the policies' names.  ``missed``: what was expected (see ``run_file``) and did not come true."""
+    """Results by the policies' names.
+
+    ``expected``: how many expectations there were (see ``run_file``); ``missed``: those that did not come true.
+    """
 
     results: Mapping[str, Result]
     missed: tuple[str, ...] = ()
+    expected: int = 0
 
     def __getitem__(self, name: str) -> Result:
         return self.results[name]
@@ -48,7 +52,9 @@ class Comparison(Mapping[str, Result], Shown):
             lines = [str(next(iter(self.results.values())))]
         else:
             lines = list(columns(HEAD, map(row, self.results.values())))
-        return "\n".join((*lines, *(f"missed: {each}" for each in self.missed)))
+        if self.expected:
+            lines.extend(("", *(f"missed: {each}" for each in self.missed or ("nothing that was expected",))))
+        return "\n".join(lines)
 
 
 def row(result: Result) -> tuple[str, ...]:

@@ -79,7 +79,8 @@ def run_file(path: str | Path) -> Comparison:
     expected = [Expectation(**each) for each in given.get("expect", ())]
     _known(expected, policies)
     results = compare(policies, scenario, targets)
-    return Comparison(results.results, tuple(miss for each in expected for miss in _misses(each, results)))
+    missed = tuple(miss for each in expected for miss in _misses(each, results))
+    return Comparison(results.results, missed, len(expected))
 
 
 def _read(path: Path) -> dict[str, Any]:
