@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +28,16 @@ from failover import (
     Failover,
     Price,
     RateLimit,
+    Request,
     SQLiteStore,
     StoreUnavailable,
     Target,
 )
+from failover._flow import Attempt, Wait
 from failover.events import StoreBack, StoreLost
-from failover.store.base import Gates, Lease, Lost, Now, Reason, Settlement, wait_for
+from failover.store.base import Gates, Io, Lease, Lost, Now, Reason, Settlement, wait_for
 from failover.store.file import SAFE_WAL, File
+from failover.types import Message
 from tests.gates.walks import Walk
 from tests.gates.world import BLAMED, AtOnce, Bench, charge, gates, half
 from tests.kit import hammer
@@ -600,3 +603,31 @@ def test_workers_that_are_killed_at_any_moment_spend_no_more_than_the_budget(pat
     assert end.reserved == 0, "something is stuck after a lease time"
     assert billed <= end.spent <= limit
     assert limit - end.spent < hammer.COST
+
+
+def test_a_call_that_waits_asks_again_when_another_process_has_made_room(path: Path) -> None:
+    """Nobody can call it from there."""
+    one, other = (
+        Failover([Target("a", attempter=Scripted(), concurrency=1)], store=SQLiteStore(path), response_cache=False)
+        for _ in range(2)
+    )
+    late = 0.0
+    other._core.now = lambda: Now(time.monotonic() + late, time.time() + late)
+    first, second = (each._call(Request((Message("user", "hi"),)), streamed=False).run() for each in (one, other))
+    assert isinstance(_travelled(first), Attempt)
+    waiting = _travelled(second)
+    assert isinstance(waiting, Wait)
+    with suppress(StopIteration):
+        _travelled(first, ok())
+    late += waiting.seconds
+    assert isinstance(_travelled(second), Attempt)
+    with suppress(StopIteration):
+        _travelled(second, ok())
+
+
+def _travelled(flow: Any, event: Any = None) -> Any:
+    """What the flow wants next, besides journeys."""
+    command = flow.send(event)
+    while isinstance(command, Io):
+        command = flow.send(command.do())
+    return command
