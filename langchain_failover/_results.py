@@ -370,13 +370,13 @@ class StandardPieces:
         return self._shown([dict(chunk) for chunk in chunks], tool_call_chunks=chunks)
 
     def _parts(self, chunk: Chunk) -> Iterator[dict[Any, Any]]:
+        for block in chunk.blocks:  # beside text, they were held back until it came
+            yield from self._finished(block, chunk.index)
         if chunk.text:
             yield {"type": "text", "text": chunk.text, "index": self._seen.number("text", chunk.index)}
         if chunk.reasoning:
             number = self._seen.number("reasoning", chunk.index)
             yield {"type": "reasoning", "reasoning": chunk.reasoning, "index": number}
-        for block in chunk.blocks:
-            yield from self._finished(block, chunk.index)
 
     def _finished(self, block: Block, index: int) -> Iterator[dict[Any, Any]]:
         """A finished block; of one that was shown already only what is new (signature, citations)."""
