@@ -286,7 +286,7 @@ def _settlement(lease: Lease, outcome: Outcome, first: float | None, cost: int, 
         input_tokens=tokens_in if outcome.sent else 0,
         output_tokens=tokens_out if outcome.sent and verdict.billed else 0,
         cost=cost,
-        pause=(outcome.retry_after or DEFAULT_PAUSE) if verdict.cool_down else None,
+        pause=_pause(outcome, verdict),
         slow_down=outcome.kind is Kind.SLOW_DOWN,
         disable=verdict.disable,
         until=_until(outcome, verdict, now),
@@ -298,6 +298,13 @@ def _settlement(lease: Lease, outcome: Outcome, first: float | None, cost: int, 
 UNKNOWN_COST = 2**62
 DEFAULT_PAUSE = 1.0
 """Seconds a rate-limited target rests when the provider did not say for how long."""
+
+
+def _pause(failure: Failure, verdict: Verdict) -> float | None:
+    """Seconds that the target rests: as it said itself, whatever its trouble; a while where it only said no."""
+    if verdict.cool_down:
+        return failure.retry_after or DEFAULT_PAUSE
+    return failure.retry_after if verdict.blame else None
 
 
 def _until(failure: Failure, verdict: Verdict, now: Now) -> float | None:

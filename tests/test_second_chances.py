@@ -306,3 +306,17 @@ def test_a_cut_while_thinking_raises_at_once_unless_it_may_be_resumed(
     with guarding(here("deepseek"), here("openai")) as guard, pytest.raises(StreamInterrupted):
         read(guard)
     assert providers["openai"].calls == 0
+
+
+# ------------------------------------------------------------ stated waits
+
+
+@pytest.mark.parametrize("status", [429, 500, 503, 529])
+def test_a_target_that_says_when_to_come_back_is_left_alone_until_then(
+    providers: dict[str, ScriptedProvider], here: Here, status: int
+) -> None:
+    providers["openai"].set(Status(status, retry_after=30))
+    with guarding(here("openai"), here("groq")) as guard:
+        said = [guard.complete(f"hi {number}").content for number in range(3)]
+    assert said == ["I am groq."] * 3
+    assert providers["openai"].calls == 1
