@@ -53,6 +53,10 @@ def _provider(target: Target) -> str:
     return target.provider or target.name.partition(":")[0]
 
 
+CALLED_HERE = {"model": "targets", "models": "targets", "model_name": "targets", "deadline": "timeout"}
+"""Names that others have for what is meant."""
+
+
 def explained(error: ValidationError, fields: Collection[str]) -> str:
     """Pydantic's findings without the values, which may be secrets."""
     return "; ".join(_sentence(finding, fields) for finding in error.errors(include_input=False, include_url=False))
@@ -62,6 +66,6 @@ def _sentence(finding: Any, fields: Collection[str]) -> str:
     place = ".".join(str(part) for part in finding["loc"])
     if finding["type"] != "extra_forbidden":
         return f"ChatFailover: {place}: {finding['msg']}"
-    near = closest(place, fields)
-    guess = f"; did you mean {near[0]}?" if near else ""
+    near = CALLED_HERE.get(place) or next(iter(closest(place, fields)), None)
+    guess = f"; did you mean {near}?" if near else ""
     return f"ChatFailover: {place} is not an option{guess}"

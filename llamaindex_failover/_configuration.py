@@ -47,12 +47,16 @@ class Orchestration(TypedDict, total=False):
     http2: bool
 
 
+CALLED_HERE = {"model": "targets", "models": "targets", "timeout": "deadline"}
+"""Names that others have for what is meant."""
+
+
 def refuse_unknown(settings: Orchestration) -> None:
     known = Orchestration.__annotations__
     for name in settings:
         if name not in known:
-            close = closest(name, known)
-            hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
+            near = CALLED_HERE.get(name) or next(iter(closest(name, known)), None)
+            hint = f"did you mean {near!r}?" if near else f"there are {', '.join(known)}"
             raise ConfigurationError(f"FailoverLLM: unknown setting {name!r}; {hint}")
 
 

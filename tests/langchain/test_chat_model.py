@@ -332,6 +332,8 @@ def test_nothing_to_ask_is_an_error() -> None:
 def test_unknown_and_wrong_fields_are_errors_that_keep_secrets() -> None:
     with pytest.raises(ConfigurationError, match="ChatFailover: temprature is not an option; did you mean temperature"):
         chat(temprature=1)
+    with pytest.raises(ConfigurationError, match="model is not an option; did you mean targets"):
+        ChatFailover(model="openai:gpt-6-luna")  # type: ignore[call-arg]  # as other models are written
     with pytest.raises(ConfigurationError) as caught:
         chat(api_kye="sk-very-secret", max_tokens="many")
     assert "sk-very-secret" not in str(caught.value)

@@ -421,6 +421,7 @@ def test_one_failover_can_serve_many() -> None:
         ({"targets": [42]}, "int is neither a model string nor a Target"),
         ({"targets": ["ollama:m"], "additional_kwargs": {"temprature": 1}}, "did you mean 'temperature'"),
         ({"targets": ["ollama:m"], "buget": 1}, "unknown setting 'buget'; did you mean 'budget'"),
+        ({"targets": ["ollama:m"], "timeout": 1}, "unknown setting 'timeout'; did you mean 'deadline'"),
     ],
 )
 def test_what_cannot_work_is_refused_when_it_is_built(arguments: Any, message: str) -> None:
