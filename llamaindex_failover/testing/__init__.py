@@ -32,22 +32,6 @@ from llamaindex_failover.testing.calling import Histories, Tools  # noqa: E402
 from llamaindex_failover.testing.contents import Objects, Sights, Thoughts  # noqa: E402
 from llamaindex_failover.testing.living import Identity, Lifecycle, Prompts  # noqa: E402
 
-THEMES = (
-    Answers,
-    Streams,
-    Events,
-    Errors,
-    Tools,
-    Histories,
-    Thoughts,
-    Sights,
-    Objects,
-    Prompts,
-    Applications,
-    Identity,
-    Lifecycle,
-)
-
 
 class LlmConformance(
     Answers,
@@ -65,6 +49,9 @@ class LlmConformance(
     Lifecycle,
 ):
     """The whole suite.  Subclass it and supply the fixture ``bench``."""
+
+
+THEMES = LlmConformance.__bases__
 
 
 __all__ = ["THEMES", "Bench", "Book", "Ear", "LlmConformance", "Theme"]
